@@ -1,0 +1,1 @@
+"""The daemon's decisions: pure rules over frozen records."""
