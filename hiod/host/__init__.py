@@ -1,0 +1,1 @@
+"""The daemon's contact with the machine: processes, the state file, systemd, the journal."""
