@@ -89,7 +89,7 @@ class AdminError(HiodError):
         parameters: the typed parameters of that error.
     """
 
-    def __init__(self, code: str, message: str = "", **parameters: Any) -> None:
+    def __init__(self, code: str, message: str = "", /, **parameters: Any) -> None:
         self.code = code
         self.parameters = parameters
         if message:
