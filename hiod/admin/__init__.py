@@ -1,0 +1,1 @@
+"""What boss and hiodctl say to each other, and how it is carried."""
