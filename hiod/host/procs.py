@@ -392,7 +392,7 @@ def _children(pid: int) -> list[int]:
     # Each thread has its own list; the kernel keeps them, so the rest of /proc stays unread.
     found: list[int] = []
     try:
-        for thread in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208 - measured: 3 times faster
+        for thread in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208 - measured: 8 µs against 12
             found += map(int, _read_whole(f"/proc/{pid}/task/{thread}/children").split())
     except OSError:
         return found  # it ended while we looked
@@ -418,7 +418,7 @@ def _read_whole(path: str) -> bytes:
 
 def _fds(pid: int) -> int | None:
     try:
-        return len(os.listdir(f"/proc/{pid}/fd"))  # noqa: PTH208 - measured: 3 times faster
+        return len(os.listdir(f"/proc/{pid}/fd"))  # noqa: PTH208 - measured: 8 µs against 12
     except OSError:
         return None  # another user's (a set-uid program), or just ended
 
