@@ -1,0 +1,107 @@
+"""`hiodctl`: one command line → requests → text and an exit code.
+
+Decides where the boss is looked for and which exit code a failure has.  Leaves verbs to `verbs`
+and words to `render`.  Invariant: a failure a user can cause is one sentence on stderr (or one
+JSON object on stdout with --json), never a traceback.
+
+Exit codes: 0 done, 1 refused or not allowed, 2 usage, 3 no boss there, 4 timed out.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from hiod.admin.client import PREFIX, NoAnswer, NoBoss, NotAllowed
+from hiod.ctl import arguments, render, verbs
+from hiod.errors import AdminError, HiodError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+DONE, REFUSED, USAGE, NO_BOSS, TIMED_OUT = range(5)
+INTERRUPTED = 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one ``hiodctl`` command and return its exit code.
+
+    Parameters:
+        argv: the words after ``hiodctl``; None: those this process was given.
+    """
+    words = sys.argv[1:] if argv is None else list(argv)
+    wants_json = "--json" in words
+    verb = ""
+    try:
+        parsed = arguments.parse(words)
+        verb = parsed.verb
+        if verb in ("help", "version"):
+            sys.stdout.write(parsed.text)
+            return DONE
+        code = verbs.run(parsed, _view())
+        sys.stdout.flush()
+    except HiodError as ex:
+        return _told(ex, verb, wants_json=wants_json)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader (head, less) has what it wanted; without this Python complains at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return DONE
+    return code
+
+
+def _view() -> render.View:
+    """Say who reads: a person at a terminal, or a program."""
+    person = sys.stdout.isatty()
+    colour = person and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    columns = 80
+    if person:
+        try:
+            columns = os.get_terminal_size(1).columns or columns
+        except OSError:
+            columns = 80
+    return render.View(datetime.now(UTC), None, person, colour, columns)
+
+
+def _told(ex: HiodError, verb: str, *, wants_json: bool) -> int:
+    """Tell the user, and return the exit code."""
+    if isinstance(ex, arguments.UsageError):
+        sys.stderr.write(f"{ex}\n")
+        return USAGE
+    sentence = render.refusal(ex) if isinstance(ex, AdminError) else str(ex)
+    if wants_json:
+        sys.stdout.write(render.as_json(_as_error(ex, sentence), _view()))
+    else:
+        sys.stderr.write(f"hiodctl {verb}: {sentence}\n")
+    return exit_code(ex)
+
+
+def _as_error(ex: HiodError, sentence: str) -> dict[str, object]:
+    if isinstance(ex, AdminError):
+        code = ex.code if "." in ex.code else PREFIX + ex.code
+        return {"error": code, "parameters": ex.parameters}
+    return {"error": type(ex).__name__, "parameters": {"message": sentence}}
+
+
+_CODES: tuple[tuple[type[HiodError], Callable[[HiodError], int]], ...] = (
+    (AdminError, lambda ex: TIMED_OUT if getattr(ex, "code", "") == "Timeout" else REFUSED),
+    (verbs.TimedOut, lambda _: TIMED_OUT),
+    (NoAnswer, lambda _: TIMED_OUT),
+    (NoBoss, lambda _: NO_BOSS),
+    (NotAllowed, lambda _: REFUSED),
+)
+
+
+def exit_code(ex: HiodError) -> int:
+    """Return the exit code that says what kind of failure it was."""
+    for kind, code in _CODES:
+        if isinstance(ex, kind):
+            return code(ex)
+    return REFUSED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

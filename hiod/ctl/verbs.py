@@ -1,0 +1,389 @@
+"""What each verb of `hiodctl` asks of the boss.
+
+Decides which requests a verb becomes, in which order, and when it has gone wrong.  Leaves the
+words to `render` and what is possible to the boss.  Invariant: every outcome the boss told is
+printed before a later failure is.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from hiod.admin.client import Client, NoAnswer, NoBoss, find_socket
+from hiod.ctl import render
+from hiod.ctl.arguments import UsageError, selection
+from hiod.errors import AdminError, HiodError
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Iterable, Mapping
+
+THERE = frozenset({"ready", "running", "done"})
+AT_REST = frozenset({"stopped", "failed", "done"})
+
+
+class TimedOut(HiodError):  # noqa: N818 - named for the state it reports
+    """What was waited for did not come in time."""
+
+
+class Refused(HiodError):  # noqa: N818 - named for the state it reports
+    """It cannot be done, and waiting longer would not help."""
+
+
+class Ask(NamedTuple):
+    """One command on its way: what was typed, who reads, and the line to the boss."""
+
+    parsed: argparse.Namespace
+    view: render.View
+    client: Client
+
+    def call(self, method: str, parameters: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Ask the boss."""
+        return self.client.call(method, parameters)
+
+    def say(self, text: str) -> None:
+        """Print for the reader."""
+        sys.stdout.write(text)
+
+    def show(self, reply: Mapping[str, Any], text: Callable[[], str]) -> None:
+        """Print a reply: as it came with --json, else in words."""
+        self.say(render.as_json(reply, self.view) if self.parsed.json else text())
+
+
+def run(parsed: argparse.Namespace, view: render.View) -> int:
+    """Do what was typed and return the exit code.
+
+    Raises:
+        HiodError: it was not done; the kind says why.
+    """
+    if parsed.verb == "check":
+        return _check(parsed)
+    if parsed.verb == "try":
+        from hiod.ctl import trying  # noqa: PLC0415 - only this verb starts a boss
+
+        return trying.run(parsed.what)
+    path, named = find_socket(parsed.socket, user=parsed.user, environ=os.environ, uid=os.getuid())
+    with Client(path) as client:
+        try:
+            return _VERBS[parsed.verb](Ask(parsed, view, client))
+        except NoBoss as ex:
+            if named == "$HIOD_SOCKET":
+                raise NoBoss(f"{ex} (the path is from $HIOD_SOCKET)") from ex
+            raise
+
+
+# --------------------------------------------------------------------------- looking
+
+
+def _list(ask: Ask) -> int:
+    reply = ask.call("list", selection(ask.parsed))
+    ask.show(reply, lambda: render.crew(reply, ask.view))
+    return 0
+
+
+def _names(ask: Ask) -> list[str]:
+    """Return the names of the hands that are meant, in the boss's order."""
+    return [str(row["name"]) for row in ask.call("list", selection(ask.parsed))["hands"]]
+
+
+def _status(ask: Ask) -> int:
+    from hiod.ctl import logs  # noqa: PLC0415 - only here and for logs
+
+    replies = [ask.call("status", {"name": name}) for name in _names(ask)]
+    if ask.parsed.json:
+        for reply in replies:
+            ask.say(render.as_json(reply, ask.view))
+        return 0
+    for number, reply in enumerate(replies):
+        tail = logs.tail(reply, ask.parsed.lines)
+        ask.say(("\n" if number else "") + render.status(reply, tail, ask.view))
+    return 0
+
+
+def _why(ask: Ask) -> int:
+    reply = ask.call("why", selection(ask.parsed))
+    ask.show(reply, lambda: render.why(reply, ask.view))
+    return 0
+
+
+def _events(ask: Ask) -> int:
+    asked: dict[str, Any] = selection(ask.parsed) | {"limit": max(ask.parsed.lines, 1)}
+    if ask.parsed.since is not None:
+        asked["since"] = ask.parsed.since
+    reply = ask.call("events", asked)
+    for event in reply["events"] if ask.parsed.lines else ():
+        _event(ask, event)
+    if not ask.parsed.follow:
+        return 0
+    sys.stdout.flush()
+    following = selection(ask.parsed) | {"since": reply["seq"]}
+    for answer in ask.client.call("subscribe", following, more=True):
+        for event in answer.get("events", ()):
+            _event(ask, event)
+        sys.stdout.flush()
+    return 0
+
+
+def _event(ask: Ask, event: dict[str, Any]) -> None:
+    if ask.parsed.json:
+        ask.say(json.dumps(event, separators=(",", ":"), ensure_ascii=False) + "\n")
+    else:
+        ask.say(render.event(event, ask.view) + "\n")
+
+
+def _about(ask: Ask) -> int:
+    reply = ask.call("about")
+    ask.show(reply, lambda: render.about(reply, ask.view))
+    return 0
+
+
+def _ping(ask: Ask) -> int:
+    reply = ask.call("ping")
+    ask.show(reply, lambda: f"a boss answers at {ask.client.path}\n")
+    return 0
+
+
+def _plan(ask: Ask) -> int:
+    reply = ask.call("plan")
+    ask.show(reply, lambda: render.plan(reply, ask.view))
+    return 0
+
+
+def _export(ask: Ask) -> int:
+    reply = ask.call("export", selection(ask.parsed))
+    ask.show(reply, lambda: str(reply["text"]))
+    return 0
+
+
+def _logs(ask: Ask) -> int:
+    from hiod.ctl import logs  # noqa: PLC0415 - only here and for status
+
+    reply = ask.call("status", {"name": ask.parsed.name})
+    logs.show(reply, lines=ask.parsed.lines, follow=ask.parsed.follow, as_json=ask.parsed.json)
+    return 0
+
+
+def _top(ask: Ask) -> int:
+    from hiod.ctl import live  # noqa: PLC0415 - only this verb draws
+
+    return live.run(ask)
+
+
+def _check(parsed: argparse.Namespace) -> int:
+    """Become ``hiod check``: the boss's own code judges, with the caller's rights."""
+    words = [sys.executable, "-m", "hiod", "check"]
+    if parsed.config_dir:
+        words += ["--config-dir", parsed.config_dir]
+    if parsed.json:
+        words.append("--json")
+    sys.stdout.flush()
+    os.execv(sys.executable, words)  # noqa: S606 - our own interpreter, no shell
+
+
+# --------------------------------------------------------------------------- changing
+
+
+def _waiting(parsed: argparse.Namespace) -> dict[str, Any]:
+    """Return the request parameters that say how long the answer may take."""
+    if parsed.wait is None:
+        return {}
+    return {"wait": parsed.wait, "timeout_s": parsed.timeout}
+
+
+def _change(ask: Ask, method: str, asked: Mapping[str, Any], *, removed: bool = False) -> int:
+    """Ask for a change, print what came of it, and return the exit code."""
+    reply = ask.call(method, dict(asked) | _waiting(ask.parsed))
+    ask.show(reply, lambda: render.outcomes(reply, ask.view, removed=removed))
+    return 1 if any(_went_wrong(row, ask.parsed.wait) for row in reply.get("hands", ())) else 0
+
+
+def _went_wrong(row: Mapping[str, Any], wait: str | None) -> bool:
+    """Whether a hand is not, and will not be, where it was to go."""
+    return wait in ("ready", "done") and row.get("state") == "failed"
+
+
+def _add(ask: Ask) -> int:
+    from hiod.ctl import adding  # noqa: PLC0415 - only this verb reads specs
+
+    text, directory = adding.read(ask.parsed.file)
+    code = 0
+    for spec in adding.specs_from(ask.parsed, text, directory):
+        asked: dict[str, Any] = {"spec": spec}
+        if ask.parsed.replace:
+            asked["replace"] = True
+        code = _change(ask, "add", asked) or code
+    return code
+
+
+def _remove(ask: Ask) -> int:
+    return _change(ask, "remove", selection(ask.parsed), removed=True)
+
+
+def _start(ask: Ask) -> int:
+    return _change(ask, "start", selection(ask.parsed))
+
+
+def _stop(ask: Ask) -> int:
+    return _change(ask, "stop", selection(ask.parsed))
+
+
+def _restart(ask: Ask) -> int:
+    if ask.parsed.rolling is None:
+        return _change(ask, "restart", selection(ask.parsed))
+    if ask.parsed.wait is None:
+        raise UsageError("hiodctl restart: --rolling waits for each; --no-wait would not")
+    names, step = _names(ask), ask.parsed.rolling
+    for begin in range(0, len(names), step):
+        left = names[begin + step :]
+        try:
+            code = _change(ask, "restart", {"names": names[begin : begin + step]})
+        except (AdminError, NoAnswer):
+            _left_alone(left)
+            raise
+        sys.stdout.flush()
+        if code:
+            _left_alone(left)
+            return code
+    return 0
+
+
+def _left_alone(names: list[str]) -> None:
+    if names:
+        sys.stdout.flush()
+        sys.stderr.write(f"hiodctl restart: ended there; not restarted: {', '.join(names)}\n")
+
+
+def _scale(ask: Ask) -> int:
+    return _change(ask, "scale", {"name": ask.parsed.name, "count": ask.parsed.count})
+
+
+def _signal(ask: Ask) -> int:
+    reply = ask.call("signal", selection(ask.parsed) | {"signal": _signal_name(ask.parsed.signal)})
+    ask.show(reply, lambda: render.outcomes(reply, ask.view))
+    return 0
+
+
+def _signal_name(text: str) -> str:
+    if not text.isdecimal():
+        return text.upper().removeprefix("SIG")
+    import signal  # noqa: PLC0415 - only for numbers
+
+    try:
+        return signal.Signals(int(text)).name.removeprefix("SIG")
+    except ValueError:
+        raise UsageError(f"hiodctl signal: there is no signal {text}") from None
+
+
+def _send(ask: Ask) -> int:
+    text = sys.stdin.read() if ask.parsed.load == "-" else ask.parsed.load
+    try:
+        load = json.loads(text)
+    except ValueError as ex:
+        raise UsageError(f"hiodctl send: the load is not JSON: {ex}") from ex
+    if not isinstance(load, dict):
+        raise UsageError("hiodctl send: the load must be a JSON object, such as '{\"value\": 1}'")
+    reply = ask.call("send", {"names": [ask.parsed.name], "tag": ask.parsed.tag, "load": load})
+    ask.show(reply, lambda: render.outcomes(reply, ask.view))
+    return 0
+
+
+def _apply(ask: Ask) -> int:
+    reply = ask.call("apply", _waiting(ask.parsed))
+    ask.show(reply, lambda: render.applied(reply, ask.view))
+    return 1 if any(_went_wrong(row, ask.parsed.wait) for row in reply["hands"]) else 0
+
+
+def _shutdown(ask: Ask) -> int:
+    reply = ask.call("shutdown")
+    if ask.parsed.wait and not ask.client.wait_closed(ask.parsed.timeout):
+        raise TimedOut(f"the boss is still there after {ask.parsed.timeout:g} s; it goes on ending")
+    done = "the boss has ended" if ask.parsed.wait else "the boss is ending"
+    ask.show(reply, lambda: done + "\n")
+    return 0
+
+
+# --------------------------------------------------------------------------- waiting
+
+
+def _wait(ask: Ask) -> int:
+    """Wait for the hands to be where they were to go: told by events, judged by the list."""
+    goal, timeout_s = ask.parsed.goal, ask.parsed.timeout
+    reply = _look(ask)
+    if not _there(reply["hands"], goal):
+        try:
+            with Client(ask.client.path) as second:
+                asked = {"since": reply["seq"]}
+                for _ in second.call("subscribe", asked, more=True, within_s=timeout_s):
+                    reply = _look(ask)
+                    if _there(reply["hands"], goal):
+                        break
+        except NoAnswer as ex:
+            late = [row for row in reply["hands"] if not _has_come(row, goal)]
+            words = ", ".join(f"{row['name']} is {row['state']}" for row in late)
+            raise TimedOut(f"not {goal} within {timeout_s:g} s: {words}") from ex
+    ask.show(reply, lambda: render.outcomes(reply, ask.view))
+    return 0
+
+
+def _look(ask: Ask) -> dict[str, Any]:
+    try:
+        return ask.call("list", selection(ask.parsed))
+    except AdminError as ex:
+        if ex.code == "NoSuchHand" and ask.parsed.goal == "gone":
+            return {"hands": [], "seq": 0}
+        raise
+
+
+def _there(rows: Iterable[Mapping[str, Any]], goal: str) -> bool:
+    """Whether all hands have come to the goal.
+
+    Raises:
+        Refused: one of them never will by itself.
+    """
+    never = {"ready": ("failed", "stopped"), "done": ("failed", "stopped")}.get(goal, ())
+    come = True
+    for row in rows:
+        if row["state"] in never:
+            raise Refused(
+                f"{row['name']} is {row['state']} and stays so until started:"
+                f" hiodctl why {row['name']}"
+            )
+        come = come and _has_come(row, goal)
+    return come
+
+
+def _has_come(row: Mapping[str, Any], goal: str) -> bool:
+    if goal == "ready":
+        return row["state"] in THERE
+    if goal == "done":
+        return bool(row["state"] == "done")
+    # Gone from the crew is judged by the list itself; a hand at rest is still in it.
+    return goal == "stopped" and row["state"] in AT_REST
+
+
+_VERBS: dict[str, Callable[[Ask], int]] = {
+    "list": _list,
+    "status": _status,
+    "why": _why,
+    "events": _events,
+    "logs": _logs,
+    "top": _top,
+    "add": _add,
+    "remove": _remove,
+    "start": _start,
+    "stop": _stop,
+    "restart": _restart,
+    "scale": _scale,
+    "signal": _signal,
+    "send": _send,
+    "wait": _wait,
+    "plan": _plan,
+    "apply": _apply,
+    "export": _export,
+    "about": _about,
+    "ping": _ping,
+    "shutdown": _shutdown,
+}
