@@ -83,7 +83,7 @@ class CrewDom(RawDom):
     limit: float | None = None
     doers: list[Any] = field(default_factory=list)
     temp: bool | None = False
-    boss: Bossage | None = Bossage()
+    boss: Bossage | None = Bossage()  # noqa: RUF009 - immutable
 
 
 @dataclass

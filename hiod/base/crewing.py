@@ -13,7 +13,7 @@ it is answered, everything after a HEY.  ``ACK`` and ``BOK`` are byte for byte h
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import orjson
 
@@ -257,22 +257,11 @@ class HandSide:
         reason = self._distrust(memo, src, cred)
         if reason:
             return Heard("", reason)
-        if memo.tag == ACK:
-            return self._hearAck(memo.load)
-        if memo.tag == BOK:
-            return self._hearBok(memo.load)
-        if memo.tag == END:
-            if self.generation and memo.load.get("gen") != self.generation:
-                return Heard("", "generation")
-            self.ending = True
-            return Heard("end")
-        if memo.tag == HEY:
-            if cred is None:
-                return Heard("", "HEY without a sender")
-            self.trust = self.trust._replace(pid=cred.pid)
-            self._sayAgain()
-            return Heard("hey")
-        return Heard("", "not for a hand")
+        hearing = self._hearings.get(memo.tag)
+        if hearing is None:
+            return Heard("", "not for a hand")
+        reason = hearing(self, memo.load, cred)
+        return Heard("" if reason else memo.tag.lower(), reason)
 
     def _distrust(self, memo: MemoDom, src: str | None, cred: Cred | None) -> str:
         """Say why a control memo does not count, or nothing."""
@@ -289,30 +278,58 @@ class HandSide:
             return "control from another process"
         return ""
 
-    def _hearAck(self, load: Mapping[str, Any]) -> Heard:
+    def _hearAck(self, load: Mapping[str, Any], cred: Cred | None) -> str:
+        del cred
         if load.get("tag") != REG or load.get("name") != self.name:
-            return Heard("", "ACK of something else")
+            return "ACK of something else"
         if not self._said:  # left in the mailbox for an earlier incarnation
-            return Heard("", "ACK before REG")
+            return "ACK before REG"
         self.registered = self._acked = True
-        return Heard("ack")
+        return ""
 
-    def _hearBok(self, load: Mapping[str, Any]) -> Heard:
+    def _hearBok(self, load: Mapping[str, Any], cred: Cred | None) -> str:
+        del cred
         book: dict[str, str] = {}
         taken = {self.boss.path, self.addr}
         for name, addr in load.items():
             if name == self.name:
                 continue
-            if not name or name == self.boss.name or not isinstance(addr, str):
-                self.refused += 1
-            elif not addr or addr in taken:
-                self.refused += 1
-            else:
+            if (
+                name
+                and name != self.boss.name
+                and addr
+                and isinstance(addr, str)
+                and addr not in taken
+            ):
                 book[name] = addr
                 taken.add(addr)
+            else:
+                self.refused += 1
         self.book = book
         self.booked = True
-        return Heard("bok")
+        return ""
+
+    def _hearEnd(self, load: Mapping[str, Any], cred: Cred | None) -> str:
+        del cred
+        if self.generation and load.get("gen") != self.generation:
+            return "END of another generation"
+        self.ending = True
+        return ""
+
+    def _hearHey(self, load: Mapping[str, Any], cred: Cred | None) -> str:
+        del load
+        if cred is None:
+            return "HEY without a sender"
+        self.trust = self.trust._replace(pid=cred.pid)
+        self._sayAgain()
+        return ""
+
+    _hearings: ClassVar[dict[str, Callable[[HandSide, Mapping[str, Any], Cred | None], str]]] = {
+        ACK: _hearAck,
+        BOK: _hearBok,
+        END: _hearEnd,
+        HEY: _hearHey,
+    }
 
     def _sayAgain(self) -> None:
         self._acked = False

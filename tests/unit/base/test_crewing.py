@@ -294,7 +294,7 @@ def test_control_that_is_not_the_bosss_does_not_count(text, src, cred, reason):
 
     assert heard.what == ""
     assert reason in heard.reason
-    assert not (side.ending or side.registered or side.booked)
+    assert (side.ending, side.registered, side.booked) == (False, False, False)
 
 
 def test_end_of_this_generation_from_the_boss_ends_the_hand():

@@ -1,0 +1,667 @@
+"""Doers that talk across processes: a Bosser and its crew of Crewers.
+
+Decides when memos are served, how a hand begins and ends, and which processes a library Bosser
+starts.  Leaves what is said to ``crewing``, sockets and grams to ``core``, the Doers' own memos to
+``crewdoing``.  Invariant: nothing a peer sends raises out of ``recur``, and a Bosser or Crewer
+with nothing to do costs nothing: it waits for a datagram, a death or a deadline.
+
+Names and signatures are those of ``hio.base.multidoing``.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from hiod.base.crewdoing import CrewDoer, Desk
+from hiod.base.crewdoms import (
+    AckDom,
+    AddrDom,
+    BokDom,
+    Bossage,
+    CrewDom,
+    EndDom,
+    HandDom,
+    Loadage,
+    MemoDom,
+    Posting,
+    RegDom,
+    TagDex,
+    TagDomCodex,
+)
+from hiod.base.crewing import (
+    CONTROL,
+    HEAD,
+    REG,
+    BossSide,
+    Cred,
+    HandSide,
+    Trust,
+    read,
+    tagOf,
+    tojson,
+)
+from hiod.base.doing import Doer, Doist
+from hiod.core.uxd.peermemoing import PeerMemoer
+from hiod.errors import FilerError, MultiError
+from hiod.help import Namer
+from hiod.help.ogling import Ogler
+
+if TYPE_CHECKING:
+    import logging
+    from collections.abc import Generator, Iterable, Mapping, Sequence
+    from multiprocessing.context import SpawnContext
+
+    from hiod.core.memo.memoing import Rx
+
+__all__ = [
+    "AckDom",
+    "AddrDom",
+    "BokDom",
+    "Bossage",
+    "Bosser",
+    "CrewDoer",
+    "CrewDom",
+    "Crewer",
+    "EndDom",
+    "HandDom",
+    "Loadage",
+    "MemoDom",
+    "MultiDoerBase",
+    "Posting",
+    "RegDom",
+    "TagDex",
+    "TagDomCodex",
+    "ogler",
+]
+
+ogler = Ogler(name="multidoing")
+"""Makes the loggers of a Bosser and its Crewers; set level, temp and reopen before they enter."""
+
+DRAIN_S = 1.0
+"""How long a Crewer that ends tries to send what its Doers queued."""
+REAP_S = 1.0
+"""How long a Bosser that ends waits for the hands it has asked to end."""
+
+
+class MultiDoerBase(Namer, PeerMemoer, Doer):
+    """What a Bosser and a Crewer share: a socket of their own, a book of peers, an end by signal.
+
+    Attributes:
+        Tagex: record class by control tag.
+        graceful: asked to end; the next recur does.
+        taken: memos received so far.
+        queued: memos accepted for sending so far.
+    """
+
+    Tagex: ClassVar[TagDomCodex] = TagDex
+    Signals: ClassVar[tuple[signal.Signals, ...]] = (signal.SIGINT, signal.SIGTERM)
+
+    def __init__(
+        self,
+        *,
+        name: str = "base",
+        temp: bool = False,
+        reopen: bool = False,
+        bc: int | None = 4,
+        **kwa: Any,
+    ) -> None:
+        super().__init__(name=name, temp=temp, reopen=reopen, bc=bc, **kwa)
+        self.graceful = False
+        self._logger: logging.Logger | None = None
+        self._entered = False
+        self._former: dict[signal.Signals, Any] = {}
+        self.taken = 0
+        self.queued = 0
+
+    @property
+    def logger(self) -> logging.Logger | None:
+        """Logger of this name from ``ogler``; None before enter, made when first asked for."""
+        if self._logger is None and self._entered:
+            self._logger = ogler.getLogger(f"hiod.{self.name}")
+        return self._logger
+
+    @logger.setter
+    def logger(self, logger: logging.Logger | None) -> None:
+        self._logger = logger
+
+    def enter(self, *, temp: bool | None = None) -> None:
+        """Take the signals over; the socket is opened by the subclasses."""
+        del temp
+        self._entered = True
+        self.graceful = False
+        for number in self.Signals:
+            try:
+                self._former[number] = signal.signal(number, self.force)
+            except ValueError:  # not the main thread, where no handler can be set
+                break
+
+    def recur(self, tyme: float) -> bool:
+        """Serve; overridden in subclasses.
+
+        Raises:
+            MultiError: it is not.
+        """
+        raise MultiError(f"{type(self).__name__} has no recur of its own at tyme {tyme}")
+
+    def exit(self) -> None:
+        """Give the signals back to whoever had them."""
+        for number, former in self._former.items():
+            if signal.getsignal(number) == self.force:
+                signal.signal(number, signal.SIG_DFL if former is None else former)
+        self._former.clear()
+
+    def force(self, signum: int | None = None, frame: Any = None) -> None:
+        """Ask for the end at the next recur, which comes at once; the signal handler."""
+        del signum, frame
+        self.graceful = True
+        self.wake()
+
+    def memoit(self, memo: str, dst: str, vid: str | None = None, key: str | None = None) -> bool:
+        """Queue a memo and run at once to send it; False when there is no room for it."""
+        taken = super().memoit(memo, dst, vid, key)
+        if taken:
+            self.queued += 1
+            self.wake()
+        return taken
+
+    def drop(self, reason: str, rx: Rx | None) -> None:
+        """Count a memo that was received and does not count."""
+        self.drops[reason] = self.drops.get(reason, 0) + 1
+        if rx is not None:
+            self.onDrop(reason, rx[1], rx.cred)
+
+    def dead(self, memo: str | None, dst: str, reason: str) -> None:
+        """Count a memo that will never leave."""
+        self.deads[reason] = self.deads.get(reason, 0) + 1
+        self.onDead(memo, dst, reason)
+
+    @staticmethod
+    def tojson(d: Any) -> str:
+        """Write compact JSON as the memos are written: no blanks, non-ASCII unescaped."""
+        return tojson(d)
+
+    def _open(self, temp: bool | None) -> None:
+        """Bind the socket.
+
+        Raises:
+            FilerError: it cannot be bound.
+        """
+        if not self.reopen(temp=self.temp if temp is None else temp):
+            raise FilerError(f"cannot open the socket of {self.name!r}: {self.fault}")
+
+
+class Bosser(MultiDoerBase):
+    """Starts a crew of hands, one process each, and registers them.
+
+    Attributes:
+        loads: what each hand is started with (``Loadage._asdict()`` or ``CrewDom._asdict()``).
+        ctx: multiprocessing's context, spawn; None before the first hand.
+        crew: HandDom by name.
+        crewed: every hand of the crew has registered once.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str = "boss",
+        loads: Iterable[Mapping[str, Any]] | None = None,
+        **kwa: Any,
+    ) -> None:
+        super().__init__(name=name, **kwa)
+        self.loads: list[Mapping[str, Any]] = list(loads or ())
+        self.ctx: SpawnContext | None = None
+        self.crew: dict[str, HandDom] = {}
+        self.side = BossSide(name)
+        self._leaving: set[str] = set()
+
+    @property
+    def crewed(self) -> bool:
+        """Every hand of the crew has registered; never taken back."""
+        return self.side.crewed
+
+    @crewed.setter
+    def crewed(self, crewed: bool) -> None:
+        self.side.crewed = crewed
+
+    def enter(self, *, temp: bool | None = None) -> None:
+        """Open the socket and start a process for each load.
+
+        Raises:
+            FilerError: the socket cannot be bound.
+            MultiError: a load has no name, no Doers, no Crewer first, or a name twice.
+        """
+        super().enter(temp=temp)
+        self._open(temp)
+        for load in self.loads:
+            self._start(load)
+
+    def recur(self, tyme: float) -> bool:
+        """Serve memos and deaths; True once every hand of the crew has ended."""
+        del tyme
+        if self.graceful:
+            sys.exit()
+        self.service()
+        self._bury()
+        self.wake(at=self.dueAt())
+        if not self.crew or any(_alive(dom) for dom in self.crew.values()):
+            return False
+        if not self.crewed and self.logger is not None:
+            missing = ", ".join(sorted(self.side.expected - self.side.book.keys()))
+            self.logger.error("every hand has ended and %s never registered", missing)
+        return True
+
+    def exit(self) -> None:
+        """Close the socket, ask what is left of the crew to end, and reap what does."""
+        try:
+            super().exit()
+            self.close(clear=True)
+        finally:
+            living = [dom.proc for dom in self.crew.values() if _alive(dom)]
+            for proc in living:
+                proc.terminate()
+            _reap(living, REAP_S)
+
+    def fds(self) -> Sequence[Any]:
+        """The socket's descriptors and each living hand's."""
+        return [*super().fds(), *(d.proc.sentinel for d in self.crew.values() if _alive(d))]
+
+    def extend(self, loads: Iterable[Mapping[str, Any]]) -> None:
+        """Start more hands; the others hear of each when it has registered.
+
+        Raises:
+            MultiError: a load has no name, no Doers, no Crewer first, or a name twice.
+        """
+        for load in loads:
+            self._start(load)
+            self.loads.append(load)
+        self.wake()
+
+    def remove(self, names: Iterable[str]) -> None:
+        """Ask hands to end and leave the crew; unknown names are ignored.
+
+        A registered hand is sent END, another SIGTERM.  It leaves crew and book when it is dead.
+        """
+        for name in names:
+            dom = self.crew.get(name)
+            if dom is None or name in self._leaving:
+                continue
+            self._leaving.add(name)
+            dom.exiting = True
+            addr = self.getAddr(name)
+            if addr is not None:
+                self.memoit(self.side.end(), addr)
+            elif _alive(dom):
+                dom.proc.terminate()
+        self.wake()
+
+    def serviceRxMemos(self) -> None:
+        """Answer every registration received; the rest is dropped and counted."""
+        rxms = self.rxms
+        while rxms:
+            rx = rxms.popleft()
+            self.taken += 1
+            memo = rx[0]
+            tag = tagOf(memo)
+            dom = read(memo) if tag in CONTROL else None
+            if dom is None or dom.tag != REG:
+                self.drop("not for a boss" if tag in CONTROL else "no control memo", rx)
+            else:
+                self._register(dom, rx)
+
+    @staticmethod
+    def start(
+        *,
+        name: str = "crew",
+        tyme: float = 0.0,
+        tock: float | None = None,
+        real: bool = True,
+        limit: float | None = None,
+        doers: Iterable[Any] | None = None,
+        temp: bool | None = None,
+        boss: Bossage | None = None,
+    ) -> None:
+        """Run one hand's Doist until it ends; the target of the hand's process.
+
+        Args:
+            name: the hand and its Doist.
+            tyme: first tyme, seconds.
+            tock: tyme between cycles, seconds; None is the Doist's default.
+            real: True keeps pace with the clock.
+            limit: seconds of tyme to run; None is for ever.
+            doers: the hand's Doers, its Crewer first.
+            temp: True puts files in temporary places.
+            boss: the boss's name and path; the Crewer has them already.
+        """
+        del boss
+        doist = Doist(
+            name=name, tyme=tyme, tock=tock, real=real, limit=limit, doers=doers, temp=temp
+        )
+        doist.do()
+
+    def _start(self, load: Mapping[str, Any]) -> None:
+        """Start one hand's process."""
+        name, doers = load.get("name"), load.get("doers")
+        if not name:
+            raise MultiError(f"cannot start a hand without a name: its load has {sorted(load)}")
+        if name in self.crew:
+            raise MultiError(f"cannot start hand {name!r}: the crew has one of that name")
+        first = doers[0] if doers else None
+        if not isinstance(first, Crewer):
+            raise MultiError(f"cannot start hand {name!r}: doers[0] {first!r} is not a Crewer")
+        boss = Bossage(self.name, self.path)
+        first.boss = boss
+        first.name = name
+        if self.ctx is None:
+            import multiprocessing  # noqa: PLC0415 - only a Bosser with hands needs it
+
+            self.ctx = multiprocessing.get_context("spawn")
+        proc = self.ctx.Process(name=name, target=self.start, kwargs=dict(load, boss=boss))
+        self.crew[name] = HandDom(proc=proc)
+        self.side.expected.add(name)
+        proc.start()
+
+    def _register(self, memo: MemoDom, rx: Rx) -> None:
+        """Take one registration in and answer it."""
+        dom = self.crew.get(memo.name)
+        if dom is not None and _alive(dom) and rx.cred and rx.cred[0] != dom.proc.pid:
+            self.drop("REG from another process", rx)
+            return
+        said, reason = self.side.hearReg(memo, rx[1])
+        if reason:
+            self.drop(reason, rx)
+            return
+        self._rebook()
+        for text, addr in said:
+            self.memoit(text, addr)
+
+    def _rebook(self) -> None:
+        """Make the address book what the conversation says it is."""
+        book = self.side.book
+        for name, addr in self.addrByName.items():
+            if book.get(name) != addr:
+                self.remNameAddr(name=name)
+                self.forget(addr, "left the crew")
+        for name, addr in book.items():
+            self.addNameAddr(name, addr)
+
+    def _bury(self) -> None:
+        """Take those that were to leave and are dead out of crew and book."""
+        gone = [name for name in self._leaving if not _alive(self.crew[name])]
+        for name in gone:
+            self._leaving.discard(name)
+            self.crew.pop(name).proc.join()
+            self.side.leave(name)
+        if gone:
+            self._rebook()
+            for text, addr in self.side.books() if self.crewed else ():
+                self.memoit(text, addr)
+
+
+class Crewer(MultiDoerBase):
+    """A hand's side of its crew: registers with the boss, keeps the book, sorts the memos.
+
+    It must be the first Doer of its hand's Doist.
+
+    Attributes:
+        boss: name and path of the boss, or None.
+        hand: base name of this hand; its name unless it is one of a counted hand's.
+        ordinal: its number among a counted hand's, or None.
+        generation: which incarnation of the name this is; 0 when no daemon started it.
+        ending: asked to end, by END or by signal.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str = "crew",
+        boss: Bossage | None = None,
+        **kwa: Any,
+    ) -> None:
+        super().__init__(name=name, **kwa)
+        self.boss = boss
+        self.posting: Posting | None = None
+        self.hand = name
+        self.ordinal: int | None = None
+        self.generation = 0
+        self.ending = False
+        self._side = HandSide(name, Bossage())
+        self._desk = Desk(self)
+
+    @property
+    def registered(self) -> bool:
+        """The boss has answered this hand's registration."""
+        return self._side.registered
+
+    @registered.setter
+    def registered(self, registered: bool) -> None:
+        self._side.registered = registered
+
+    def assign(self, posting: Posting) -> None:
+        """Make this the Crewer of a daemon's hand; before enter."""
+        self.posting = posting
+        self.name = posting.name
+        self.hand = posting.hand
+        self.ordinal = posting.ordinal
+        self.generation = posting.generation
+        self.boss = posting.boss
+
+    def enter(self, *, temp: bool | None = None) -> None:
+        """Open or inherit the socket; the registration leaves at the first recur.
+
+        Raises:
+            FilerError: the socket cannot be bound.
+        """
+        super().enter(temp=temp)
+        self.ending = False
+        if self.posting is not None and self.posting.fd is not None:
+            self.adopt(self.posting.fd)
+        else:
+            self._open(temp)
+        self._side = self._conversation()
+        if self._side.boss.path:
+            self.clearAllNameAddr()
+            self.addNameAddr(self._side.boss.name, self._side.boss.path)
+            self.keepDst.add(self._side.boss.path)
+
+    def recur(self, tyme: float) -> bool:
+        """Serve what is there to be served, say what is due; never done."""
+        if self.graceful:
+            self._leave()
+            return False
+        self.service()
+        self._desk.expire(tyme)
+        boss = self._side.boss.path
+        said = self._side.due(tyme, self._figures)
+        if said and boss:
+            for memo in said:
+                self.memoit(memo, boss, key=memo[: len(HEAD) + 3])
+            self.serviceAllTx()
+        self.wake(at=min(self.dueAt(), self._desk.dueAt(), self._side.dueAt()))
+        return False
+
+    def exit(self) -> None:
+        """Send what is queued, for a second at most, and close the socket last of all."""
+        try:
+            if self.opened:
+                self.drain(DRAIN_S)
+            self.close(clear=True)
+        finally:
+            super().exit()
+
+    def force(self, signum: int | None = None, frame: Any = None) -> None:
+        """Ask for the end at the next recur, which comes at once; the signal handler."""
+        self.ending = True
+        super().force(signum, frame)
+
+    def serviceRxMemos(self) -> None:
+        """Sort every memo received; override to see them first."""
+        rxms = self.rxms
+        while rxms:
+            self.taken += 1
+            self._desk.sort(rxms.popleft())
+
+    def getAddr(self, name: str) -> str | None:
+        """Give the address of a name in the book, None when unknown; ``"boss"`` is the boss."""
+        addr = super().getAddr(name)
+        return self._side.boss.path if addr is None and name == "boss" else addr
+
+    def peers(self, base: str) -> list[str]:
+        """Name the other hands in the book that are of a base: ``base``, ``base-0``, ...
+
+        In order of their ordinals, the bare name first.
+        """
+        found = []
+        for name in self._addrByName:
+            head, dash, number = name.rpartition("-")
+            if name == base:
+                found.append((-1, name))
+            elif dash and head == base and number.isascii() and number.isdigit():
+                found.append((int(number), name))
+        return [name for _, name in sorted(found)]
+
+    # --- for the hand's Doers
+
+    def claim(self, doer: CrewDoer) -> None:
+        """Give a Doer this Crewer, and the memos of its tags.
+
+        Raises:
+            MultiError: a tag is not 4 to 16 of A to Z, or another Doer has it.
+        """
+        self._desk.claim(doer)
+        doer.crewer = self
+
+    def tell(self, name: str, tag: str, load: Mapping[str, Any] | None = None) -> bool:
+        """Send a memo to a hand by name; False when its outbox is full.
+
+        A name not yet in the book is waited for, 10 s.
+        """
+        return self._desk.tell(name, tag, load)
+
+    def ask(
+        self,
+        name: str,
+        tag: str,
+        load: Mapping[str, Any] | None = None,
+        *,
+        timeout: float = 5.0,
+        doer: Doer | None = None,
+    ) -> Generator[float, Any, MemoDom | None]:
+        """Ask a hand: ``got = yield from crewer.ask(...)``; None after ``timeout`` seconds.
+
+        Args:
+            name: the hand asked.
+            tag: what kind of memo it is asked with.
+            load: the question.
+            timeout: seconds of tyme to wait.
+            doer: who waits, so that it is woken; without one the wait looks at every cycle.
+        """
+        return self._desk.ask(name, tag, load, timeout=timeout, doer=doer)
+
+    def reply(self, memo: MemoDom, load: Mapping[str, Any] | None = None) -> bool:
+        """Answer a memo: an ask gets its answer, any other a memo of the same tag."""
+        return self._desk.reply(memo, load)
+
+    def ready(self, text: str = "") -> None:
+        """Call the hand ready (``ready.by = "memo"``); the text becomes its status."""
+        if self.posting is not None and self.posting.readyBy == "memo":
+            self._side.callReady()
+        if text:
+            self._side.say(text)
+        self.wake()
+
+    def status(self, text: str) -> None:
+        """Set the hand's status text; the boss hears of it within half a second."""
+        self._side.say(text)
+        self.wake()
+
+    # --- for the desk
+
+    def control(self, memo: MemoDom, rx: Rx) -> None:
+        """Take one control memo in."""
+        cred = None if rx.cred is None else Cred(*rx.cred)
+        heard = self._side.hear(memo, rx[1], cred)
+        if not heard.what:
+            self.drop(heard.reason, rx)
+        elif heard.what == "bok":
+            self._rebook()
+        elif heard.what == "end":
+            self.force()
+
+    def file(self, rx: Rx) -> None:
+        """Put a memo no Doer claims into the inbox."""
+        if len(self.inbox) >= self.InboxMax:
+            self.drop("inbox full", rx)
+        else:
+            self.inbox.append(rx)
+
+    def _rebook(self) -> None:
+        """Make the book what the boss said, the boss itself kept."""
+        book = self._side.book
+        boss = self._side.boss.name
+        for name, addr in self.addrByName.items():
+            if name != boss and book.get(name) != addr:
+                self.remNameAddr(name=name)
+                self.forget(addr, "left the book")
+        for name, addr in book.items():
+            self.addNameAddr(name, addr)
+        self._desk.booked()
+
+    def _conversation(self) -> HandSide:
+        """Begin the conversation with the boss; what Doers said before it began is kept."""
+        posting = self.posting
+        token = "" if posting is None else posting.token
+        pid = None if posting is None else posting.bossPid
+        side = HandSide(
+            self.name,
+            Bossage(*self.boss) if self.boss else Bossage(),
+            addr=self.path or "",
+            generation=self.generation,
+            trust=Trust(uids=frozenset((0, os.getuid())), pid=pid, token=token),
+            beat_s=0.0 if posting is None else posting.beat_s,
+        )
+        if self._side.ready:
+            side.callReady()
+        side.say(self._side.status)
+        return side
+
+    def _leave(self) -> None:
+        """End the hand: in a daemon's the Doist stops, elsewhere as hio's does."""
+        self.ending = True
+        if self.posting is None:
+            sys.exit()
+        self._doist().halt()
+
+    def _doist(self) -> Doist:
+        doist: Doist = self.tymth.tymist  # type: ignore[union-attr]  # wound when it recurs
+        return doist
+
+    def _figures(self) -> dict[str, Any]:
+        """Say for a heartbeat how the loop turns and what the mailbox holds."""
+        doist = self._doist()
+        lag, doist.lagMax = doist.lagMax, 0.0
+        return {
+            "cycles": doist.cycles,
+            "lag_ms": round(lag * 1000.0, 1),
+            "outbox": self.outboxDepth,
+            "dead": sum(self.deads.values()),
+            "drops": sum(self.drops.values()),
+            "in": self.taken,
+            "out": self.queued,
+        }
+
+
+def _alive(dom: HandDom) -> bool:
+    """Tell whether a hand's process lives."""
+    return dom.proc is not None and dom.proc.is_alive()
+
+
+def _reap(procs: Sequence[Any], limit_s: float) -> None:
+    """Wait for processes to end, together no longer than a limit."""
+    from time import monotonic  # noqa: PLC0415 - only at the end of a Bosser
+
+    until = monotonic() + limit_s
+    for proc in procs:
+        proc.join(max(0.0, until - monotonic()))
