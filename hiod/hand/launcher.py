@@ -1,0 +1,603 @@
+"""The launcher: forks hands, is their parent, remembers how they ended, holds what outlives a boss.
+
+Decides nothing about the crew: the boss orders, the launcher does it and tells what happened. It
+alone decides who descends from a dead hand and must go with it. Invariants: one thread for ever;
+it never waits for a boss, neither to read nor to write; an end is remembered until a boss says
+it is recorded; no user code runs before the fork.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import ctypes
+import faulthandler
+import gc
+import os
+import resource
+import select
+import signal
+import socket
+import struct
+import sys
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from hiod.hand import birth, environ, kin, words
+from hiod.host import packets
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+LINGER_S = 30.0
+"""So long a launcher without hands waits for a boss: its first, or the one after a crash."""
+
+MAX_QUEUED = 10_000
+"""Packets waiting for a boss that does not read; no order is taken while there are more."""
+
+_SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER of prctl(2)
+_ARGS, _ENV = 45, 47  # arg_start and env_start, behind the name in /proc/PID/stat
+
+Key = tuple[str, int]
+"""Name and generation of one incarnation of a hand."""
+
+
+class _Hand(NamedTuple):
+    """One incarnation that lives."""
+
+    key: Key
+    token: str
+    cgroup: str | None
+    pid: int
+    pidfd: int
+    words: int
+    started_at: int
+
+
+class _Boss:
+    """The connection to the one boss, and the packets it has not taken yet."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(False)  # noqa: FBT003 - the socket module's own signature
+        self.sock = sock
+        self.greeted = False
+        pid = _peer(sock)[0]
+        try:
+            self.pidfd = os.pidfd_open(pid)
+        except (OSError, ValueError):
+            self.pidfd = -1  # of another pid namespace, or gone: then EOF has to tell
+        self._unsent: deque[tuple[bytes, list[int]]] = deque()
+
+    @property
+    def overloaded(self) -> bool:
+        return len(self._unsent) > MAX_QUEUED
+
+    def lives(self) -> bool:
+        return self.pidfd < 0 or not select.select((self.pidfd,), (), (), 0)[0]
+
+    def tell(self, op: str, fds: Sequence[int] = (), **facts: Any) -> None:
+        """Send one packet, or keep it (and copies of its descriptors) until there is room."""
+        payload = packets.pack({"op": op, **facts})
+        if not self._unsent and self._sent(payload, fds):
+            return
+        self._unsent.append((payload, [os.dup(fd) for fd in fds]))
+
+    def flush(self) -> None:
+        while self._unsent and self._sent(*self._unsent[0]):
+            packets.discard(self._unsent.popleft()[1])
+
+    def _sent(self, payload: bytes, fds: Sequence[int]) -> bool:
+        try:
+            packets.send(self.sock, payload, fds)
+        except BlockingIOError:
+            return False
+        except OSError as ex:
+            # Too many descriptors under way is a full queue by another name. All else means
+            # that the boss is gone: reading will say so, and the next one gets a replay.
+            return ex.errno != packets.TOO_MANY_UNDER_WAY
+        return True
+
+    def close(self) -> None:
+        self.sock.close()
+        if self.pidfd >= 0:
+            os.close(self.pidfd)
+        for _, fds in self._unsent:
+            packets.discard(fds)
+        self._unsent.clear()
+
+
+class Launcher:
+    """One launcher process; `run` is all of its life."""
+
+    def __init__(self, runtime: str, ident: str, ground: birth.Ground) -> None:
+        self._id = ident
+        self._ground = ground
+        self._boot_id = kin.boot_id()
+        self._path = f"{runtime}/launcher/{ident}.sock"
+        self._listener = _listen(self._path)
+        self._wakeup = _wakeup_socket()
+        self._epoll = select.epoll()
+        self._epoll.register(self._listener, select.EPOLLIN)
+        self._epoll.register(self._wakeup, select.EPOLLIN)
+        self._boss: _Boss | None = None
+        self._held: dict[str, int] = {}
+        self._hands: dict[int, _Hand] = {}  # by pid
+        self._ended: dict[Key, tuple[dict[str, Any], int]] = {}  # the exit, and the last words
+        self._sessions: dict[int, Key] = {}  # of ended hands that left something behind
+        self._told: set[tuple[int, int]] = set()  # strays reported, by pid and start
+        self._retired = False
+        self._quit = False
+        self._until = time.monotonic() + LINGER_S
+
+    # ---------------------------------------------------------------- life
+
+    def adopt(self, sock: socket.socket) -> None:
+        """Take the connection a boss made before it started this launcher."""
+        self._boss = _Boss(sock)
+        self._epoll.register(sock, select.EPOLLIN | select.EPOLLOUT | select.EPOLLET)
+
+    def run(self) -> None:
+        """Serve until there is nothing left to serve."""
+        try:
+            while not self._finished():
+                ready = [fd for fd, _ in self._epoll.poll(self._patience())]
+                if self._wakeup.fileno() in ready:
+                    self._mourn()
+                # The present boss before the listener: who knocks is refused only by the living.
+                if self._boss is not None and self._boss.sock.fileno() in ready:
+                    self._serve()
+                if self._listener.fileno() in ready:
+                    self._answer_the_door()
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._path)
+
+    def _finished(self) -> bool:
+        if self._quit:
+            return True
+        if self._hands or self._ended:
+            return False
+        if self._retired:
+            return True
+        return self._boss is None and time.monotonic() >= self._until
+
+    def _patience(self) -> float | None:
+        if self._boss is not None or self._hands or self._ended:
+            return None
+        return max(0.0, self._until - time.monotonic())
+
+    # ---------------------------------------------------------------- the boss
+
+    def _answer_the_door(self) -> None:
+        try:
+            sock, _ = self._listener.accept()
+        except OSError:
+            return  # it has gone away again
+        uid = _peer(sock)[1]
+        if uid not in (0, os.geteuid()):
+            _turn_away(sock, f"uid {uid} may not command this launcher")
+            return
+        if self._boss is not None:
+            self._serve()
+        if self._boss is not None and self._boss.lives():
+            _turn_away(sock, "another boss is connected")
+            return
+        self._part()
+        self.adopt(sock)
+
+    def _part(self) -> None:
+        """Let go of a boss that is gone; everything it did not take stays remembered."""
+        if self._boss is None:
+            return
+        self._epoll.unregister(self._boss.sock)
+        self._boss.close()
+        self._boss = None
+        # Mailboxes of hands between two lives wait for the next boss; nothing else does.
+        self._until = time.monotonic() + (LINGER_S if self._held else 0.0)
+
+    def _serve(self) -> None:
+        """Send what waits, then do what the boss asks until it has said all."""
+        while (boss := self._boss) is not None:
+            boss.flush()
+            if boss.overloaded:
+                return
+            try:
+                payload, fds = packets.receive(boss.sock)
+            except BlockingIOError:
+                return
+            except OSError:
+                self._part()
+                return
+            if not payload:
+                packets.discard(fds)
+                self._part()
+                return
+            try:
+                self._obey(boss, packets.unpack(payload), fds)
+            finally:
+                packets.discard(fds)
+
+    def _obey(self, boss: _Boss, message: dict[str, Any] | None, fds: list[int]) -> None:
+        """Do one request. The descriptors are closed by the caller; copy what must stay."""
+        op = message.get("op") if message else None
+        act = _OPS.get(op) if isinstance(op, str) else None
+        if message is None or act is None:
+            boss.tell("unknown", what=op)
+            return
+        try:
+            act(self, boss, message, fds)
+        # A request that lacks what it needs is the boss's mistake and no reason to stop serving.
+        except (KeyError, ValueError, TypeError, IndexError) as ex:
+            boss.tell("bad", what=op, message=f"{type(ex).__name__}: {ex}")
+        except OSError as ex:
+            boss.tell("bad", what=op, message=str(ex))
+
+    def _hello(self, boss: _Boss, _message: dict[str, Any], _fds: list[int]) -> None:
+        boss.greeted = True
+        boss.tell(
+            "hello",
+            v=packets.VERSION,
+            id=self._id,
+            pid=os.getpid(),
+            python=sys.executable,
+            version=sys.version.split()[0],
+            hands=len(self._hands),
+        )
+        for what, fd in self._held.items():
+            boss.tell("held", (fd,), what=what)
+        for one in self._hands.values():
+            boss.tell("hand", (one.pidfd, one.words), token=one.token, **self._facts(one))
+        for facts, words_fd in self._ended.values():
+            boss.tell("exit", (words_fd,), **facts)
+        boss.tell("replayed")
+
+    def _hold(self, _boss: _Boss, message: dict[str, Any], fds: list[int]) -> None:
+        what = str(message["what"])
+        copy = os.dup(fds[0])
+        packets.discard([fd for fd in (self._held.pop(what, -1),) if fd >= 0])
+        self._held[what] = copy
+
+    def _drop(self, _boss: _Boss, message: dict[str, Any], _fds: list[int]) -> None:
+        fd = self._held.pop(str(message["what"]), -1)
+        if fd >= 0:
+            os.close(fd)
+
+    def _forget(self, _boss: _Boss, message: dict[str, Any], _fds: list[int]) -> None:
+        ended = self._ended.pop(_key(message), None)
+        if ended is not None:
+            os.close(ended[1])
+
+    def _retire(self, _boss: _Boss, _message: dict[str, Any], _fds: list[int]) -> None:
+        self._retired = True
+
+    def _leave(self, _boss: _Boss, _message: dict[str, Any], _fds: list[int]) -> None:
+        self._quit = True
+
+    def _tell(self, op: str, fds: Sequence[int] = (), **facts: Any) -> None:
+        """Tell the boss, if there is one that has asked; a later one learns it by the replay."""
+        if self._boss is not None and self._boss.greeted:
+            self._boss.tell(op, fds, **facts)
+
+    def _facts(self, one: _Hand) -> dict[str, Any]:
+        name, generation = one.key
+        return {
+            "name": name,
+            "generation": generation,
+            "pid": one.pid,
+            "started_at": one.started_at,
+            "boot_id": self._boot_id,
+        }
+
+    # ---------------------------------------------------------------- births
+
+    def _spawn(self, boss: _Boss, message: dict[str, Any], fds: list[int]) -> None:
+        """Fork one hand; answered by ``spawned``, or by ``refused`` with the step."""
+        key = _key(message)
+        given = dict(zip(message["fds"], fds, strict=True))
+        name, generation = key
+        refusal = {"name": name, "generation": generation, "path": None}
+        if self._retired or key in self._ended or any(h.key == key for h in self._hands.values()):
+            why = "retires" if self._retired else f"knows generation {generation} of {name} already"
+            boss.tell("refused", step="order", errno=None, message=f"launcher {why}", **refusal)
+            return
+        words_fd = -1
+        try:
+            step = "words"
+            words_fd = words.open_words(name, generation)
+            gifts = birth.Gifts(
+                order=given["order"],
+                mailbox=given.get("mailbox", -1),
+                words=words_fd,
+                stdout=given.get("stdout", -1),
+                stderr=given.get("stderr", -1),
+            )
+            step = "fork"
+            pid = self._fork(gifts)
+        except OSError as ex:
+            packets.discard([words_fd] if words_fd >= 0 else [])
+            sentence = f"cannot {step} for {name}: {ex.strerror}"
+            boss.tell("refused", step=step, errno=ex.errno, message=sentence, **refusal)
+            return
+        born = kin.stat(pid)
+        self._hands[pid] = one = _Hand(
+            key=key,
+            token=str(message.get("token") or ""),
+            cgroup=message.get("cgroup"),
+            pid=pid,
+            pidfd=os.pidfd_open(pid),  # nobody else reaps it, so it is surely this process
+            words=words_fd,
+            started_at=born.started_at if born else 0,
+        )
+        self._tell("spawned", (one.pidfd, words_fd), **self._facts(one))
+
+    def _fork(self, gifts: birth.Gifts) -> int:
+        # A signal between the fork and the child's first lines would run the launcher's handlers.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        try:
+            pid = os.fork()
+            if pid == 0:
+                self._let_go()
+                birth.bear(gifts, self._ground)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        return pid
+
+    def _let_go(self) -> None:
+        """In the child: no object of the launcher may close, later, a number that is the hand's."""
+        self._epoll.close()
+        self._listener.close()
+        self._wakeup.close()
+        if self._boss is not None:
+            self._boss.sock.close()
+
+    # ---------------------------------------------------------------- deaths
+
+    def _mourn(self) -> None:
+        """Sweep what each dead hand left, then reap it; reap strays."""
+        with contextlib.suppress(BlockingIOError):
+            while self._wakeup.recv(4096):
+                pass
+        strays = False
+        while (pid := _dead()) is not None:
+            one = self._hands.get(pid)
+            swept = 0 if one is None else self._sweep_strays(one)
+            _, status, usage = os.wait4(pid, 0)
+            if one is None:
+                strays = True
+            else:
+                self._remember(one, status, usage, swept)
+        if strays:
+            self._sweep_strays(None)
+
+    def _remember(self, one: _Hand, status: int, usage: resource.struct_rusage, swept: int) -> None:
+        name, generation = one.key
+        signalled = os.WIFSIGNALED(status)
+        facts = {
+            "name": name,
+            "generation": generation,
+            "token": one.token,
+            "pid": one.pid,
+            "started_at": one.started_at,
+            "boot_id": self._boot_id,
+            "code": None if signalled else os.waitstatus_to_exitcode(status),
+            "signal": os.WTERMSIG(status) if signalled else None,
+            "core": os.WCOREDUMP(status),
+            "at": time.time(),
+            "mono": time.monotonic(),
+            "maxrss_kb": usage.ru_maxrss,
+            "utime": usage.ru_utime,
+            "stime": usage.ru_stime,
+            "swept": swept,
+        }
+        del self._hands[one.pid]
+        os.close(one.pidfd)
+        self._ended[one.key] = (facts, one.words)
+        self._tell("exit", **facts)
+
+    def _sweep(self, _boss: _Boss, message: dict[str, Any], _fds: list[int]) -> None:
+        """Kill a hand with all that descends from it, or what is left if it is dead."""
+        key = _key(message)
+        one = next((one for one in self._hands.values() if one.key == key), None)
+        if one is None:
+            self._sweep_strays(None)
+            return
+        self._kill_cgroup(one)
+        for victim in kin.tree(one.pid):
+            kin.kill(victim)
+        self._sweep_strays(one, dead=False)
+
+    def _kill_cgroup(self, one: _Hand) -> None:
+        if one.cgroup:
+            kin.kill_cgroup(one.cgroup)
+
+    def _sweep_strays(self, dying: _Hand | None, *, dead: bool = True) -> int:
+        """Kill every orphan of the dying hand and of hands that died before; count them.
+
+        Orphans of a hand that lives are its own affair. Who belongs to nobody is reported once
+        and never killed.
+        """
+        if dying is not None and dead:
+            self._kill_cgroup(dying)
+        strays = [pid for pid in kin.children(os.getpid()) if pid not in self._hands]
+        if not strays:
+            self._sessions.clear()
+            self._told.clear()
+            return 0
+        if dying is not None:
+            self._sessions[dying.pid] = dying.key
+        living = {one.key for one in self._hands.values() if one is not dying}
+        killed = 0
+        sessions: set[int] = set()
+        for pid in strays:
+            facts = kin.stat(pid)
+            if facts is None or facts.state == "Z":
+                continue
+            sessions.add(facts.session)
+            owner = self._owner(facts)
+            if owner in living:
+                continue
+            if owner is not None:
+                killed += sum(kin.kill(victim) for victim in kin.tree(pid))
+            self._report(facts, owner)
+        if not killed:  # else more may turn up as its parents die
+            self._sessions = {s: key for s, key in self._sessions.items() if s in sessions}
+        return killed
+
+    def _owner(self, stray: kin.Stat) -> Key | None:
+        """Return whose descendant an orphan is: by its session, else by its environment."""
+        leader = self._hands.get(stray.session)
+        if leader is not None:
+            return leader.key
+        return self._sessions.get(stray.session) or environ.identity(kin.environ(stray.pid))
+
+    def _report(self, stray: kin.Stat, owner: Key | None) -> None:
+        seen = (stray.pid, stray.started_at)
+        if seen not in self._told:
+            self._told.add(seen)
+            self._tell("stray", pid=stray.pid, name=owner and owner[0], comm=stray.comm)
+
+
+_OPS = {
+    "hello": Launcher._hello,  # noqa: SLF001 - the table of the class above
+    "hold": Launcher._hold,  # noqa: SLF001
+    "drop": Launcher._drop,  # noqa: SLF001
+    "spawn": Launcher._spawn,  # noqa: SLF001
+    "forget": Launcher._forget,  # noqa: SLF001
+    "sweep": Launcher._sweep,  # noqa: SLF001
+    "retire": Launcher._retire,  # noqa: SLF001
+    "quit": Launcher._leave,  # noqa: SLF001
+}
+
+
+def _key(message: dict[str, Any]) -> Key:
+    return str(message["name"]), int(message["generation"])
+
+
+def _peer(sock: socket.socket) -> tuple[int, int]:
+    """Return pid and uid of the other side, as the kernel knows them."""
+    raw = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+    pid, uid, _ = struct.unpack("3i", raw)
+    return pid, uid
+
+
+def _turn_away(sock: socket.socket, why: str) -> None:
+    with contextlib.suppress(OSError):
+        packets.send(sock, packets.pack({"op": "busy", "message": why}))
+    sock.close()
+
+
+def _dead() -> int | None:
+    """Return the pid of a child that has died and is not yet reaped."""
+    try:
+        found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return None
+    return found.si_pid if found else None
+
+
+def _listen(path: str) -> socket.socket:
+    """Return the listener, at its path only once connecting to it succeeds."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
+    fresh = f"{path}.new"
+    umask = os.umask(0o177)
+    try:
+        sock.bind(fresh)
+    finally:
+        os.umask(umask)
+    sock.listen(8)
+    sock.setblocking(False)  # noqa: FBT003 - the socket module's own signature
+    # Whoever finds the path refusing takes its owner for dead and unlinks it.
+    os.rename(fresh, path)
+    return sock
+
+
+def _wakeup_socket() -> socket.socket:
+    """Return what becomes readable when a child dies."""
+    ours, kernels = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    ours.setblocking(False)  # noqa: FBT003 - the socket module's own signature
+    kernels.setblocking(False)  # noqa: FBT003
+    signal.set_wakeup_fd(kernels.detach(), warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    return ours
+
+
+# -------------------------------------------------------------------- becoming a launcher
+
+
+def prepare(cgroup: str | None) -> birth.Ground:
+    """Make this process one that hands can be forked from, and return what they must know."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    if cgroup:
+        with open(f"{cgroup}/cgroup.procs", "w", encoding="ascii") as file:
+            file.write("0")
+    with contextlib.suppress(PermissionError):
+        os.setsid()  # it leads one already if a boss started it
+    if ctypes.CDLL(None, use_errno=True).prctl(_SUBREAPER, 1, 0, 0, 0):
+        raise OSError(ctypes.get_errno(), "cannot become a child subreaper")
+    nofile = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (nofile[1], nofile[1]))
+    with open("/proc/self/comm", "w", encoding="ascii") as file:
+        file.write("hiod-launcher")
+    mark, title = _own_blocks()
+    pythonpath = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    for name in environ.unwanted(tuple(os.environ)):
+        del os.environ[name]
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(line_buffering=True, errors="backslashreplace")
+    with contextlib.suppress(Exception):
+        from hiod.hand import main as hand
+
+        hand.warm_up()
+    handled = {number for number in signal.valid_signals() if _handled(number)} | {signal.SIGCHLD}
+    sys.path_importer_cache.clear()
+    # What lives now lives as long as the launcher: no collection, here or in a hand, need look
+    # at it again, and so none touches pages that all hands share.
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    return birth.Ground(
+        nofile=nofile,
+        sys_path=tuple(entry for entry in sys.path if entry and entry not in pythonpath),
+        handled=tuple(sorted(handled)),
+        mark=mark,
+        title=title,
+    )
+
+
+def _handled(number: int) -> bool:
+    unchangeable = number in (signal.SIGKILL, signal.SIGSTOP)
+    return not unchangeable and signal.getsignal(number) not in (signal.SIG_DFL, None)
+
+
+def _own_blocks() -> tuple[tuple[int, int] | None, tuple[int, int] | None]:
+    """Return address and room of the mark in the environment block, and of the command line."""
+    with open("/proc/self/stat", "rb") as file:
+        fields = file.read().rpartition(b")")[2].split()
+    args, args_end = int(fields[_ARGS]), int(fields[_ARGS + 1])
+    title = (args, args_end - args) if args else None
+    block = kin.environ(os.getpid())
+    start = block.find(f"{packets.MARK}=".encode())
+    if start < 0 or not int(fields[_ENV]):
+        return None, title
+    room = block.index(b"\0", start) - start
+    return (int(fields[_ENV]) + start, room), title
+
+
+def main(argv: Sequence[str]) -> int:
+    """Be a launcher until nothing is left to do; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m hiod launcher")
+    parser.add_argument("--runtime", required=True, help="the boss's runtime directory")
+    parser.add_argument("--id", required=True, help="name of this launcher's socket")
+    parser.add_argument("--fd", type=int, help="inherited connection of the boss that started it")
+    parser.add_argument("--cgroup", help="directory of the cgroup to move to")
+    args = parser.parse_args(argv)
+    faulthandler.enable()
+    ground = prepare(args.cgroup)
+    launcher = Launcher(args.runtime, args.id, ground)
+    if args.fd is not None:
+        os.set_inheritable(args.fd, False)  # noqa: FBT003 - the os module's own signature
+        launcher.adopt(socket.socket(fileno=args.fd))
+    launcher.run()
+    return 0

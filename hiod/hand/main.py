@@ -1,0 +1,268 @@
+"""One hand: from an order to a Doist that runs the user's Doers behind a Crewer.
+
+Decides how an entry of ``doers`` becomes Doers and what a hand's exit code is. Leaves the process
+around it to the birth, memos to the Crewer, turns to the Doist. Invariant: what user code raises
+becomes last words and an exit code, never a launcher's affair.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import importlib
+import inspect
+import os
+import sys
+import traceback
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from hiod.base.crewdoms import Bossage, Posting
+from hiod.base.doing import Doist, doify
+from hiod.base.multidoing import Crewer
+from hiod.hand import words
+from hiod.host.packets import BAD_START
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+_UNCAUGHT = 1
+_INTERRUPTED = 130
+
+
+class HandDoist(Doist):
+    """The Doist of a hand: it stops when only the Crewer is left of several Doers."""
+
+    def ended(self, doer: Any) -> None:
+        """Stop after the last Doer besides the Crewer; a hand of only a Crewer goes on."""
+        super().ended(doer)
+        left = [one for one in self.doers if one is not doer and getattr(one, "done", None) is None]
+        if len(self.doers) > 1 and not left:
+            self.halt()
+
+
+class DoersError(Exception):
+    """An entry of ``doers`` cannot be used.
+
+    Attributes:
+        ref: the entry's ref.
+    """
+
+    def __init__(self, ref: str, message: str) -> None:
+        self.ref = ref
+        super().__init__(message)
+
+
+def warm_up() -> None:
+    """In the launcher: use once what every hand uses, so that all share it."""
+    try:
+        raise LookupError("warming up")
+    except LookupError as ex:
+        "".join(traceback.format_exception(ex))
+    with contextlib.suppress(DoersError):
+        _named("hiod:__version__")
+
+
+def work(
+    order: Mapping[str, Any], sys_path: Sequence[str], *, mailbox: int, words_fd: int
+) -> int:
+    """Make the doers of an order, run them to their end and return the exit code.
+
+    Args:
+        order: what the boss resolved.
+        sys_path: where this Python finds its modules, without cwd and PYTHONPATH.
+        mailbox: the bound datagram socket, -1 if there is none.
+        words_fd: memfd of the last words.
+    """
+    try:
+        sys.path[:] = [*order.get("path") or (), *_pythonpath(), *sys_path]
+        doers = make_doers(order, mailbox)
+        doist = HandDoist(
+            name=str(order["name"]),
+            tock=float(order.get("tock") or 0.03125),
+            real=True,
+            limit=order.get("limit_s"),
+            doers=doers,
+        )
+        doist.do()
+    except SystemExit as ex:
+        return _exit_code(ex)
+    # Whatever user code raises is told and becomes an exit code; nothing is left to do after it.
+    except BaseException as ex:  # noqa: BLE001 - see above
+        if isinstance(ex, DoersError):
+            words.say(words_fd, "doers", str(ex), ref=ex.ref, errno=None, path=None)
+        words.say_uncaught(
+            words_fd,
+            ex.__cause__ if isinstance(ex, DoersError) and ex.__cause__ else ex,
+            name=str(order["name"]),
+            generation=int(order["generation"]),
+            journal=_journal(order),
+        )
+        if isinstance(ex, DoersError):
+            return BAD_START
+        return _INTERRUPTED if isinstance(ex, KeyboardInterrupt) else _UNCAUGHT
+    return 0
+
+
+def wind_up(code: int) -> NoReturn:
+    """End this process as a Python ends: threads, exit callbacks, buffers; no frame goes on."""
+    threading = sys.modules.get("threading")
+    with contextlib.suppress(Exception):  # a hand that is done ends, whatever its callbacks raise
+        if threading is not None:
+            threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001 - waits for threads
+    with contextlib.suppress(Exception):  # as above
+        atexit._run_exitfuncs()  # noqa: SLF001 - there is no public way to end as Python does
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            stream.flush()
+    os._exit(code & 0xFF)
+
+
+def make_doers(order: Mapping[str, Any], mailbox: int) -> list[Any]:
+    """Return the hand's Doers, its Crewer first.
+
+    Raises:
+        DoersError: an entry cannot be imported, called, or gives what is no Doer.
+    """
+    crewer: Crewer | None = None
+    doers: list[Any] = []
+    for number, entry in enumerate(order.get("doers") or ()):
+        maker = _Maker(number, entry)
+        if number == 0 and not maker.makes_crewer:
+            made = [] if maker.takes("crewer") else maker.make(None)
+            if made and isinstance(made[0], Crewer):
+                crewer = made[0]
+                doers += made
+                continue
+            crewer = Crewer(name=str(order["name"]))
+            doers += [crewer, *(made or maker.make(crewer))]
+            continue
+        doers += maker.make(crewer)
+        if number == 0:
+            crewer = doers[0]
+    if crewer is None:
+        crewer = Crewer(name=str(order["name"]))
+        doers.insert(0, crewer)
+    crewer.assign(posting(order, mailbox))
+    return doers
+
+
+def posting(order: Mapping[str, Any], mailbox: int) -> Posting:
+    """Return what the Crewer is told of an order."""
+    boss = order["boss"]
+    return Posting(
+        name=str(order["name"]),
+        hand=str(order.get("hand") or order["name"]),
+        ordinal=order.get("ordinal"),
+        generation=int(order["generation"]),
+        token=str(order.get("token") or ""),
+        addr=str(order["addr"]),
+        fd=mailbox if mailbox >= 0 else None,
+        boss=Bossage(name=boss["name"], path=boss["addr"]),
+        bossPid=boss.get("pid"),
+        beat_s=float(order.get("beat_s", 5.0)),
+        readyBy=str(order.get("ready_by") or "register"),
+    )
+
+
+class _Maker:
+    """One entry of ``doers``: imported, and asked what it wants to be called with."""
+
+    def __init__(self, number: int, entry: Mapping[str, Any] | str) -> None:
+        facts: Mapping[str, Any] = {"ref": entry} if isinstance(entry, str) else entry
+        self.ref = str(facts["ref"])
+        self._title = f'doers[{number}] "{self.ref}"'
+        self._opts = dict(facts.get("opts") or {})
+        self._tock = facts.get("tock")
+        self._target = _named(self.ref)
+        if not callable(self._target):
+            raise DoersError(self.ref, f"{self._title} is a {_kind(self._target)}, not callable")
+
+    @property
+    def makes_crewer(self) -> bool:
+        return isinstance(self._target, type) and issubclass(self._target, Crewer)
+
+    def takes(self, name: str) -> bool:
+        """Whether calling the target with this keyword is what its author expects."""
+        return any(name in parameters for parameters in _signatures(self._target))
+
+    def make(self, crewer: Crewer | None) -> list[Any]:
+        """Return the Doers of this entry."""
+        given = dict(self._opts)
+        if crewer is not None and self.takes("crewer"):
+            given.setdefault("crewer", crewer)
+        if inspect.isgeneratorfunction(self._target):
+            name = getattr(self._target, "__name__", self.ref)
+            return [doify(self._target, name=name, tock=self._tock or 0.0, **given)]
+        if self._tock is not None:
+            given["tock"] = self._tock
+        try:
+            made = self._target(**given)
+        # Any exception in user code means that this entry cannot be made; it is the cause.
+        except Exception as ex:
+            message = f"{self._title} cannot be made: {type(ex).__name__}: {ex}"
+            raise DoersError(self.ref, message) from ex
+        doers = list(made) if isinstance(made, (list, tuple)) else [made]
+        for doer in doers:
+            if not callable(doer) or not hasattr(doer, "tock"):
+                raise DoersError(
+                    self.ref,
+                    f"{self._title} gives a {_kind(doer)}; a Doer or a list of Doers is needed",
+                )
+        return doers
+
+
+def _named(ref: str) -> Any:
+    """Import what a ref names.
+
+    Raises:
+        DoersError: it cannot be; the cause is what the import raised.
+    """
+    module, _, path = ref.partition(":")
+    try:
+        target: Any = importlib.import_module(module)
+        for part in path.split("."):
+            target = getattr(target, part)
+    # A module may raise anything while it is imported: that is its author's to read.
+    except Exception as ex:
+        raise DoersError(ref, f"{type(ex).__name__}: {ex}") from ex
+    return target
+
+
+def _signatures(target: Callable[..., Any]) -> Iterator[Mapping[str, inspect.Parameter]]:
+    """Yield the parameters of a callable, of a class's parents too while ``**`` passes them on."""
+    makers: Sequence[Any] = [target]
+    if isinstance(target, type):
+        makers = [vars(base)["__init__"] for base in target.__mro__ if "__init__" in vars(base)]
+    for maker in makers:
+        try:
+            parameters = inspect.signature(maker).parameters
+        except (TypeError, ValueError):
+            return  # a callable written in C that does not tell
+        yield parameters
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+            return
+
+
+def _pythonpath() -> list[str]:
+    return [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
+
+
+def _journal(order: Mapping[str, Any]) -> str:
+    if order.get("log") != "journal":
+        return ""
+    return str(order.get("journal") or words.JOURNAL)
+
+
+def _exit_code(ex: SystemExit) -> int:
+    """Return the code of a SystemExit as Python gives it; a message goes to stderr."""
+    if ex.code is None:
+        return 0
+    if isinstance(ex.code, int):
+        return ex.code
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        sys.stderr.write(f"{ex.code}\n")
+    return _UNCAUGHT
+
+
+def _kind(thing: object) -> str:
+    return type(thing).__name__
