@@ -632,13 +632,13 @@ def merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return made
 
 
-def build(record: type[Any], values: Mapping[str, Any], **extra: object) -> Any:
+def make_record(record: type[Any], values: Mapping[str, Any], **extra: object) -> Any:
     """Make a record of read values, tables in it too; ``extra`` are fields that are no keys."""
     keys = keys_of(record)
     made = {}
     for name, value in values.items():
         kind = keys[name].kind
-        made[name] = build(kind.record, value) if isinstance(kind, Table) else value
+        made[name] = make_record(kind.record, value) if isinstance(kind, Table) else value
     return record(**made, **extra)
 
 

@@ -29,12 +29,12 @@ from hiod.rules.checking import (
     Problem,
     Size,
     Spot,
-    build,
     did_you_mean,
     dump_record,
     flatten,
     key,
     keys_of,
+    make_record,
     merge,
     read_table,
     record_schema,
@@ -92,7 +92,7 @@ class _Doer(Kind):
         read = read_table(value, keys_of(DoerRef), spot)
         if "ref" not in value:
             return spot.at("ref").refuse("missing", 'is missing; write ref = "module:attribute"')
-        return build(DoerRef, read) if len(read) == len(value) else BAD
+        return make_record(DoerRef, read) if len(read) == len(value) else BAD
 
     def dump(self, value: Any) -> Any:
         """Return the table."""
@@ -427,7 +427,7 @@ def parse(
     _check_delays(values, spot)
     if spot.problems:
         return None, spot.problems
-    return build(HandSpec, values, origin=origin, line=line), []
+    return make_record(HandSpec, values, origin=origin, line=line), []
 
 
 def _settle_name(
@@ -687,7 +687,8 @@ def order(
     boss_name: str,
     boss_addr: str,
     boss_pid: int,
-    log: str = "inherit",
+    log_default: str = "inherit",
+    log_dir: str = "",
     notify: str | None = None,
     cgroup: str | None = None,
 ) -> dict[str, Any]:
@@ -704,7 +705,9 @@ def order(
         boss_name: the boss's name in memos.
         boss_addr: the path of the boss's memo socket.
         boss_pid: the boss's process.
-        log: where it logs if the definition does not say.
+        log_default: where it logs if the definition does not say: ``journal``, ``inherit``,
+            ``null``, or ``file`` for a file of its own in ``log_dir``.
+        log_dir: the directory of such files.
         notify: the path for its ``NOTIFY_SOCKET``, if it is to have one.
         cgroup: the path of its control group, if there is one.
     """
@@ -719,6 +722,7 @@ def order(
         boss_addr=boss_addr,
     )
     doers = spec.doers
+    log = f"{log_dir}/{instance}.log" if log_default == "file" else log_default
     return {
         "v": 1,
         "name": instance,
@@ -738,7 +742,7 @@ def order(
         "umask": spec.umask,
         "nice": spec.nice,
         "rlimits": {name: list(pair) for name, pair in spec.rlimits.items()},
-        "log": fill(log if spec.log is None else spec.log, names),
+        "log": log if spec.log is None else fill(spec.log, names),
         "tock": spec.tock,
         "limit_s": spec.limit_s,
         "ready_by": spec.ready.by,
