@@ -1,0 +1,1 @@
+"""Transport at hio's paths: memos, and the Unix datagram sockets that carry them."""

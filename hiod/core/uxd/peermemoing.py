@@ -1,0 +1,107 @@
+"""A memoer whose grams travel by a Unix datagram socket.
+
+Decides nothing of its own but how long a last flush may wait.  Leaves the socket to ``Peer``, the
+memos to ``Memoer``.
+"""
+
+from __future__ import annotations
+
+import select
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from hiod.base.doing import Doer
+from hiod.core.memo.memoing import Memoer
+from hiod.core.uxd.uxding import Peer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+__all__ = ["PeerMemoer", "PeerMemoerDoer", "openPM"]
+
+
+class PeerMemoer(Peer, Memoer):  # type: ignore[misc]  # hio's names of parameters differ
+    """Memos over one bound Unix datagram socket; parameters as ``Peer`` and ``Memoer``.
+
+    Whoever runs it awaits readability of ``fds()``, asked for again after every ``service``, and
+    calls ``service`` then and at ``dueAt()``.
+    """
+
+    def __init__(self, *, bc: int | None = 4, **kwa: Any) -> None:
+        super().__init__(bc=bc, **kwa)
+
+    def drain(self, limit_s: float) -> bool:
+        """Send what waits, blocking at most ``limit_s`` real seconds; True when all has left."""
+        self.serviceTxMemos()
+        outboxes = self._outboxes
+        started, tyme = time.monotonic(), self.now()
+        while self.opened and outboxes.depth:
+            passed = time.monotonic() - started
+            outboxes.pump(tyme + passed, self)
+            if not outboxes.depth or passed >= limit_s:
+                break
+            wait = min(limit_s - passed, max(0.0, outboxes.dueAt() - tyme - passed))
+            if self._room is None:
+                self._room = select.epoll()
+            self._room.poll(wait)
+        return not outboxes.depth
+
+
+@contextmanager
+def openPM(
+    cls: type[PeerMemoer] | None = None,
+    name: str = "test",
+    temp: bool = True,
+    reopen: bool = True,
+    clear: bool = True,
+    **kwa: Any,
+) -> Iterator[PeerMemoer]:
+    """Give an opened peer memoer in a temporary folder and close it afterwards.
+
+    Parameters:
+        cls: what to make; None means ``PeerMemoer``.
+        clear: whether its path is removed afterwards.
+        name, temp, reopen, kwa: for its constructor.
+    """
+    peer = (cls or PeerMemoer)(name=name, temp=temp, reopen=reopen, clear=clear, **kwa)
+    try:
+        yield peer
+    finally:
+        peer.close(clear=clear)
+
+
+class PeerMemoerDoer(Doer):
+    """Runs a peer memoer: opens it, services it whenever it has work, closes it.
+
+    Attributes:
+        peer: the peer memoer.
+    """
+
+    def __init__(self, peer: PeerMemoer, **kwa: Any) -> None:
+        super().__init__(**kwa)
+        self.peer = peer
+
+    def fds(self) -> tuple[int, ...]:
+        """Return what the peer waits for."""
+        return self.peer.fds()
+
+    def wind(self, tymth: Callable[[], float]) -> None:
+        """Wind the peer too."""
+        super().wind(tymth)
+        self.peer.wind(tymth)
+
+    def enter(self, *, temp: bool | None = None) -> None:
+        """Open unless open."""
+        if not self.peer.opened:
+            self.peer.reopen(temp=temp)
+
+    def recur(self, tyme: float) -> bool:  # noqa: ARG002 - the peer is wound
+        """Service; never done by itself."""
+        self.peer.service()
+        self.wake(at=self.peer.dueAt())
+        return False
+
+    def exit(self) -> None:
+        """Close and remove the path."""
+        self.peer.close(clear=True)

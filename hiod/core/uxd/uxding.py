@@ -1,0 +1,562 @@
+"""One non-blocking Unix datagram socket and the path it is bound to.
+
+Decides where the path is, whether it may be taken, and who removes it; asks the kernel who sent
+what; knows when a full peer has room again.  Leaves queues and retries to the memoer.
+Invariants: a path is unlinked only by the ``Peer`` that bound it, and only while its own socket
+is behind it; a path somebody lives at is never taken; an inherited socket is never bound anew;
+nobody here calls ``connect`` or ``shutdown`` on the bound socket, which others may share.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import socket
+import stat
+import struct
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from hiod.base.doing import Doer
+from hiod.errors import FilerError, SizeError
+from hiod.help.mixing import Mixin
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["Peer", "PeerDoer", "bindMailbox", "openPeer"]
+
+PATH_MAX = 107
+"""Most bytes of a Unix socket's path on Linux."""
+
+SEND_ROOM = 4 * 1024 * 1024
+"""Bytes of send buffer asked for.  All that peers have not read yet counts against it, so one slow
+peer must not be able to fill it; memory is used only while grams wait."""
+
+_CRED = struct.Struct("iII")
+_CRED_SPACE = socket.CMSG_SPACE(_CRED.size)
+_SO_SNDBUFFORCE = 32
+_DGRAM = socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
+
+
+def bindMailbox(path: str, mode: int | None = 0o600, bs: int = 262140) -> socket.socket:
+    """Return a non-blocking datagram socket bound to ``path``, set to receive credentials.
+
+    A socket file nobody lives behind any more is replaced.
+
+    Parameters:
+        path: where; its folder must exist.
+        mode: of the socket file; None leaves it to the process umask.
+        bs: bytes of buffer to have at least.
+
+    Raises:
+        SizeError: the path is too long for a socket.
+        OSError: it cannot be bound, or (EADDRINUSE) somebody lives there, or the file there is
+            no socket.
+    """
+    size = len(os.fsencode(path))
+    if size > PATH_MAX:
+        raise SizeError(
+            f"socket path {path!r} has {size} bytes, at most {PATH_MAX} fit: use a shorter folder"
+        )
+    ls = socket.socket(socket.AF_UNIX, _DGRAM)
+    try:
+        _set_up(ls, bs)
+        if mode is not None:
+            # The file takes the socket's mode less the umask: it never exists with more.
+            os.fchmod(ls.fileno(), mode)
+        try:
+            ls.bind(path)
+        except OSError as ex:
+            if ex.errno != errno.EADDRINUSE:
+                raise
+            _evict(path)
+            ls.bind(path)
+        if mode is not None:
+            os.chmod(path, mode)  # noqa: PTH101 - what the umask took away
+    except BaseException:
+        ls.close()
+        raise
+    return ls
+
+
+def _set_up(ls: socket.socket, bs: int) -> None:
+    """Set what every mailbox has: credentials, and buffers of some size."""
+    ls.setblocking(False)
+    ls.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+    want = max(bs, SEND_ROOM)
+    if ls.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) < want:
+        try:
+            ls.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, want)
+        except OSError:  # not privileged: as much as is allowed
+            ls.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, want)
+    if ls.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) < bs:
+        ls.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, bs)
+
+
+def _evict(path: str) -> None:
+    """Remove a socket file nobody lives behind; OSError EADDRINUSE when somebody does."""
+    with socket.socket(socket.AF_UNIX, _DGRAM) as probe:
+        code = probe.connect_ex(path)
+    if code == errno.ENOENT:
+        return
+    if code == errno.ECONNREFUSED and _is_socket(path):
+        with suppress(FileNotFoundError):
+            os.unlink(path)  # noqa: PTH108 - no pathlib in a hand's core
+        return
+    why = "a process lives there" if _is_socket(path) else "it is there and is no socket"
+    raise OSError(errno.EADDRINUSE, f"cannot bind: {why}", path)
+
+
+def _is_socket(path: str) -> bool:
+    """Return whether a socket is at ``path``."""
+    try:
+        return stat.S_ISSOCK(os.lstat(path).st_mode)
+    except OSError:
+        return False
+
+
+class Peer(Mixin):
+    """A bound Unix datagram socket.
+
+    hio's parameters:
+        name: last part of the path; ``fext`` is appended unless it has an ending.
+        base: folder between the tail and the name; neither may be absolute.
+        temp: True means a new folder in the system's temporary folder, removed by ``close``.
+        headDirPath: first part of the path.
+        reopen: True means opened now.
+        clear: True means the path is cleared before that.
+        clean: True means the tail of the clean paths.
+        reuse: True means an existing path of this object is kept by ``reopen``.
+        fext: ending of the file.
+        umask: of the socket file; None means the process's.
+        bc, bs: count of buffers of ``MaxGramSize`` bytes, or bytes of buffer.
+        wl: wire log with ``writeRx(data, who)`` and ``writeTx(data, who)``.
+        perm, mode, filed, extensioned: as in hio, where sockets do not use them either.
+
+    hiod's parameter:
+        fd: an already bound, inherited datagram socket: its path is taken from it, ``close``
+            only closes it, and it is never bound anew.
+
+    Attributes:
+        ls: the socket, None while closed.
+        path: what it is bound to, None before the first open.
+        opened: whether it is bound and open.
+        fault: why the last ``reopen`` returned False, one sentence; "" when it did not.
+        lull: errno of the last ``send`` that found no room.
+    """
+
+    HeadDirPath: ClassVar[str] = "/usr/local/var"
+    TailDirPath: ClassVar[str] = "hio/uxd"
+    CleanTailDirPath: ClassVar[str] = "hio/clean/uxd"
+    AltHeadDirPath: ClassVar[str] = "~"
+    AltTailDirPath: ClassVar[str] = ".hio/uxd"
+    AltCleanTailDirPath: ClassVar[str] = ".hio/clean/uxd"
+    TempHeadDir: ClassVar[str | None] = None
+    TempPrefix: ClassVar[str] = "hio_uxd_"
+    TempSuffix: ClassVar[str] = "_test"
+    Perm: ClassVar[int] = 0o1700
+    Mode: ClassVar[str] = "r+"
+    Fext: ClassVar[str] = "uxd"
+    Umask: ClassVar[int] = 0o022
+    MaxUxdPathSize: ClassVar[int] = PATH_MAX
+    BufSize: ClassVar[int] = 65535
+    MaxGramSize: ClassVar[int] = 65535
+
+    def __init__(
+        self,
+        *,
+        name: str = "main",
+        base: str = "",
+        temp: bool = False,
+        headDirPath: str | None = None,
+        perm: int | None = None,
+        reopen: bool = False,
+        clear: bool = True,
+        reuse: bool = False,
+        clean: bool = False,
+        filed: bool = False,
+        extensioned: bool = True,
+        mode: str | None = None,
+        fext: str | None = None,
+        umask: int | None = None,
+        bc: int | None = None,
+        bs: int | None = None,
+        wl: Any = None,
+        fd: int | None = None,
+        **kwa: Any,
+    ) -> None:
+        """Set up, and open if asked.
+
+        Raises:
+            FilerError: ``name`` or ``base`` is absolute.
+            SizeError: with ``reopen``, the path is too long.
+            TypeError: an argument nobody takes.
+        """
+        super().__init__(**kwa)
+        for what, part in (("name", name), ("base", base)):
+            if os.path.isabs(part):  # noqa: PTH117 - no pathlib in a hand's core
+                raise FilerError(f"{what} {part!r} is absolute: give its folder as headDirPath")
+        # After the chain: the next classes have attributes of these names, and defaults for them.
+        self.name = name
+        self.base = base
+        self.temp = bool(temp)
+        self.headDirPath = self.HeadDirPath if headDirPath is None else headDirPath
+        self.perm = self.Perm if perm is None else perm
+        self.clean = bool(clean)
+        self.filed = bool(filed)
+        self.extensioned = bool(extensioned)
+        self.mode = self.Mode if mode is None else mode
+        self.fext = self.Fext if fext is None else fext
+        self.file = None
+        self.umask = umask
+        self.bc = bc
+        self.bs = bc * self.MaxGramSize if bc is not None else bs or self.BufSize
+        self.wl = wl
+        self.ls: socket.socket | None = None
+        self.path: str | None = None
+        self.opened = False
+        self.fault = ""
+        self.lull = errno.EAGAIN
+        self._fd = fd
+        self._inherited = fd is not None
+        self._inode: tuple[int, int] | None = None  # of the path, if bound here
+        self._top: str | None = None  # temporary folder made here
+        self._view = memoryview(bytearray(0))
+        self._room: select.epoll | None = None
+        self._watches: dict[Any, socket.socket] = {}
+        self._watched: dict[int, Any] = {}
+        if reopen:
+            self.reopen(clear=clear, reuse=reuse)
+
+    # --------------------------------------------------------------- life cycle
+
+    def actualBufSizes(self) -> tuple[int, int]:
+        """Return the bytes of send and receive buffer the kernel gave, (0, 0) while closed."""
+        if self.ls is None:
+            return 0, 0
+        return (
+            self.ls.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF),
+            self.ls.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF),
+        )
+
+    def open(self) -> bool:
+        """Bind to ``path``; return whether that was possible, ``fault`` says why not.
+
+        Raises:
+            SizeError: the path is too long.
+        """
+        self.fault = ""
+        try:
+            if self._inherited:
+                ls = self._inherit()
+            else:
+                mode = None if self.umask is None else 0o777 & ~self.umask
+                ls = bindMailbox(self.path or "", mode, self.bs)
+                at = os.stat(self.path or "")  # noqa: PTH116 - no pathlib in a hand's core
+                self._inode = (at.st_dev, at.st_ino)
+        except OSError as ex:
+            where = f"the inherited descriptor {self._fd}" if self._inherited else repr(self.path)
+            self.fault = f"cannot open {self.name!r} at {where}: {ex.strerror or ex}"
+            self.opened = False
+            return False
+        if len(self._view) != self.bs:
+            self._view = memoryview(bytearray(self.bs))
+        self.ls = ls
+        self.opened = True
+        return True
+
+    def _inherit(self) -> socket.socket:
+        """Return the socket behind the inherited descriptor; OSError when it is of no use."""
+        if self._fd is None:
+            raise OSError(errno.EBADF, "it was closed, and an inherited one is not bound anew")
+        ls = socket.socket(fileno=self._fd)
+        self._fd = None
+        name = ls.getsockname()
+        if ls.family != socket.AF_UNIX or ls.type != socket.SOCK_DGRAM or not name:
+            self._fd = ls.detach()
+            raise OSError(errno.EINVAL, "it is no bound Unix datagram socket")
+        self.path = os.fsdecode(name)
+        _set_up(ls, self.bs)
+        return ls
+
+    def reopen(
+        self,
+        clear: bool = True,
+        *,
+        temp: bool | None = None,
+        headDirPath: str | None = None,
+        perm: int | None = None,
+        reuse: bool = False,
+        clean: bool | None = None,
+        mode: str | None = None,
+        fext: str | None = None,
+        **kwa: Any,
+    ) -> bool:
+        """Close, make the path anew and bind; return whether that was possible.
+
+        Where hio 0.7.20 leaves an unbound socket and ``opened`` True, ``opened`` is False here
+        and ``fault`` says why.  An open inherited socket stays as it is.
+
+        Parameters:
+            clear: False leaves the former path in place.
+            reuse: True means the former path, if there was one, is bound again.
+            temp, headDirPath, perm, clean, mode, fext: new values; None keeps the present ones.
+
+        Raises:
+            SizeError: the path is too long.
+            TypeError: an argument nobody takes.
+        """
+        if kwa:
+            raise TypeError(f"reopen() takes no keyword argument {', '.join(map(repr, kwa))}")
+        if self._inherited:
+            return self.opened or self.open()
+        self.close(clear=clear)
+        self.temp = self.temp if temp is None else bool(temp)
+        self.headDirPath = self.headDirPath if headDirPath is None else headDirPath
+        self.perm = self.perm if perm is None else perm
+        self.clean = self.clean if clean is None else bool(clean)
+        self.mode = self.mode if mode is None else mode
+        self.fext = self.fext if fext is None else fext
+        try:
+            if not (reuse and self.path and os.path.isdir(os.path.dirname(self.path))):  # noqa: PTH112, PTH120 - no pathlib in a hand's core
+                self.path = self._make_path()
+        except OSError as ex:
+            self.fault = f"cannot make a folder for {self.name!r}: {ex}"
+            return False
+        return self.open()
+
+    def _make_path(self) -> str:
+        """Make the folders and return the path in them."""
+        name = self.name
+        if not os.path.splitext(name)[1]:  # noqa: PTH122 - no pathlib in a hand's core
+            name = f"{name}.{self.fext}"
+        tail = self.CleanTailDirPath if self.clean else self.TailDirPath
+        if self.temp:
+            from tempfile import mkdtemp  # noqa: PLC0415 - slow to import, rarely wanted
+
+            head = mkdtemp(prefix=self.TempPrefix, suffix=self.TempSuffix, dir=self.TempHeadDir)
+            self._top = head
+            return _under(head, tail, self.base, name)
+        try:
+            path = _under(self.headDirPath, tail, self.base, name)
+            if not os.path.lexists(path) or os.access(path, os.R_OK | os.W_OK):
+                return path
+        except OSError:
+            pass
+        tail = self.AltCleanTailDirPath if self.clean else self.AltTailDirPath
+        return _under(self.AltHeadDirPath, tail, self.base, name)
+
+    def close(self, clear: bool = True) -> bool:
+        """Close; True when closed.
+
+        Parameters:
+            clear: True removes the path, if it was bound here and is still this socket's, and a
+                temporary folder made for it.
+        """
+        for dst in list(self._watches):
+            self.endRoom(dst)
+        if self._room is not None:
+            self._room.close()
+            self._room = None
+        if self.ls is not None:
+            self.ls.close()
+            self.ls = None
+        self.opened = False
+        if clear:
+            self._clear()
+        return True
+
+    def _clear(self) -> None:
+        """Remove what was made here, as far as it is still there and ours."""
+        path, inode, self._inode = self.path, self._inode, None
+        if path is not None and inode is not None:
+            with suppress(OSError):
+                at = os.lstat(path)
+                if (at.st_dev, at.st_ino) == inode:
+                    os.unlink(path)  # noqa: PTH108 - no pathlib in a hand's core
+        top, self._top = self._top, None
+        if path is not None and top is not None:
+            folder = os.path.dirname(path)  # noqa: PTH120 - no pathlib in a hand's core
+            with suppress(OSError):  # something of somebody else is in one of them
+                while len(folder) >= len(top):
+                    os.rmdir(folder)  # noqa: PTH106 - no pathlib in a hand's core
+                    folder = os.path.dirname(folder)  # noqa: PTH120 - no pathlib in a hand's core
+
+    # ------------------------------------------------------------- grams in, out
+
+    def receive(self, **_kwa: Any) -> tuple[bytes, str | None]:
+        """Return (datagram, source path), (b'', None) when there is none.
+
+        The source is None when the sender's socket is not bound.
+
+        Raises:
+            OSError: the socket cannot be read.
+        """
+        data, src, _cred = self.receiveCred()
+        return data, src
+
+    def receiveCred(self) -> tuple[bytes, str | None, tuple[int, int, int] | None]:
+        """Return (datagram, source path, (pid, uid, gid)); (b'', None, None) when there is none.
+
+        A datagram longer than the buffer is not what was sent: it comes as empty.  Descriptors
+        sent along are never taken: the control buffer has room for credentials only.
+
+        Raises:
+            OSError: the socket cannot be read.
+        """
+        ls, view = self.ls, self._view
+        if ls is None:
+            return b"", None, None
+        try:
+            size, control, flags, src = ls.recvmsg_into((view,), _CRED_SPACE)
+        except BlockingIOError:
+            return b"", None, None
+        cred = None
+        for level, kind, data in control:
+            if level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS:
+                cred = _CRED.unpack(data)
+        if flags & socket.MSG_TRUNC:
+            size = 0
+        gram = bytes(view[:size])
+        if self.wl is not None:
+            self.wl.writeRx(gram, who=src)
+        return gram, (os.fsdecode(src) if isinstance(src, bytes) else src) or None, cred
+
+    def send(self, data: bytes, dst: Any, **_kwa: Any) -> int:
+        """Send a datagram; bytes sent, 0 for no room.
+
+        ``lull`` then says where there is none: EAGAIN at the peer (``awaitRoom`` helps), ENOBUFS
+        here, because too much of what was sent to others is unread.
+
+        Raises:
+            OSError: it cannot be sent there, or the socket is closed.
+        """
+        ls = self.ls
+        if ls is None:
+            raise OSError(errno.EBADF, f"cannot send: {self.name!r} is closed")
+        try:
+            size = ls.sendto(data, dst)
+        except OSError as ex:
+            if ex.errno == errno.EAGAIN:
+                self.lull = errno.ENOBUFS if self._stuffed(ls) else errno.EAGAIN
+            elif ex.errno in (errno.ENOBUFS, errno.ENOMEM):
+                self.lull = errno.ENOBUFS
+            else:
+                raise
+            return 0
+        if self.wl is not None:
+            self.wl.writeTx(data, who=dst)
+        return size
+
+    def _stuffed(self, ls: socket.socket) -> bool:
+        """Return whether the send buffer is full, whoever has not read."""
+        from fcntl import ioctl  # noqa: PLC0415 - only where a send found no room
+        from termios import TIOCOUTQ  # noqa: PLC0415 - the same number as SIOCOUTQ
+
+        unread: int = struct.unpack("i", ioctl(ls, TIOCOUTQ, b"\0\0\0\0"))[0]
+        return unread >= ls.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
+
+    # ---------------------------------------------------------------- readiness
+
+    def fds(self) -> tuple[int, ...]:
+        """Return the descriptors whose readability means there is work.
+
+        The second, there only while a full peer is awaited, says that one has room.
+        """
+        if self.ls is None:
+            return ()
+        if self._watches and self._room is not None:
+            return self.ls.fileno(), self._room.fileno()
+        return (self.ls.fileno(),)
+
+    def awaitRoom(self, dst: Any) -> int:
+        """Begin to await room at ``dst``: 0, or the errno that says why that is not possible.
+
+        Awaited on a socket connected to the peer and never used to send: an unconnected one is
+        always "writable".
+        """
+        try:
+            watch = socket.socket(socket.AF_UNIX, _DGRAM)
+        except OSError as ex:
+            return ex.errno or errno.EMFILE
+        try:
+            watch.connect(dst)
+            if self._room is None:
+                self._room = select.epoll()
+            self._room.register(watch, select.EPOLLOUT)
+        except OSError as ex:
+            watch.close()
+            return ex.errno or errno.EINVAL
+        self._watches[dst] = watch
+        self._watched[watch.fileno()] = dst
+        return 0
+
+    def endRoom(self, dst: Any) -> None:
+        """Stop awaiting room at ``dst``, if it was awaited."""
+        watch = self._watches.pop(dst, None)
+        if watch is not None:
+            del self._watched[watch.fileno()]
+            watch.close()  # which takes it out of the epoll
+
+    def roomy(self) -> list[Any]:
+        """Return the awaited destinations that have room, or are gone: try them."""
+        if not self._watches or self._room is None:
+            return []
+        return [self._watched[fd] for fd, _events in self._room.poll(0) if fd in self._watched]
+
+
+def _under(head: str, *parts: str) -> str:
+    """Return the path of ``parts`` under ``head``, its folder made."""
+    path = os.path.abspath(os.path.expanduser(os.path.join(head, *parts)))  # noqa: PTH100, PTH111, PTH118 - no pathlib in a hand's core
+    os.makedirs(os.path.dirname(path), exist_ok=True)  # noqa: PTH103, PTH120 - no pathlib in a hand's core
+    return path
+
+
+@contextmanager
+def openPeer(
+    cls: type[Peer] | None = None,
+    name: str = "test",
+    temp: bool = True,
+    reopen: bool = True,
+    clear: bool = True,
+    **kwa: Any,
+) -> Iterator[Peer]:
+    """Give an opened peer in a temporary folder and close it afterwards.
+
+    Parameters:
+        cls: what to make; None means ``Peer``.
+        clear: whether its path is removed afterwards.
+        name, temp, reopen, kwa: for its constructor.
+    """
+    peer = (cls or Peer)(name=name, temp=temp, reopen=reopen, clear=clear, **kwa)
+    try:
+        yield peer
+    finally:
+        peer.close(clear=clear)
+
+
+class PeerDoer(Doer):
+    """Keeps a peer open while it runs.
+
+    Attributes:
+        peer: the peer.
+    """
+
+    def __init__(self, peer: Peer, **kwa: Any) -> None:
+        super().__init__(**kwa)
+        self.peer = peer
+
+    def enter(self, *, temp: bool | None = None) -> None:
+        """Open unless open."""
+        if not self.peer.opened:
+            self.peer.reopen(temp=temp)
+
+    def recur(self, tyme: float) -> bool:  # noqa: ARG002 - hio's signature
+        """Do nothing: whoever uses the peer reads it."""
+        return False
+
+    def exit(self) -> None:
+        """Close and remove the path."""
+        self.peer.close(clear=True)
