@@ -8,6 +8,7 @@ terminal, and what had to be cut ends in "…"; piped, nothing is cut, coloured 
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -262,8 +263,8 @@ def table(
         fixed = sum(widths[1:last]) + 2 * (last - 1) + 1
         # A status of a dozen characters is the least that says anything; names give way to it.
         kept = STATUS_LEAST if free else -2
-        widths[0] = max(min(widths[0], view.columns - fixed - 2 - kept), len(head[0]) + 1)
-        room = max(view.columns - fixed - widths[0] - 2, 1)
+        widths[0] = max(min(widths[0], view.columns - fixed - kept), len(head[0]) + 1)
+        room = max(view.columns - fixed - widths[0], 1)
     lines = []
     for number, row in enumerate([head, *cells]):
         title = number == 0
@@ -435,7 +436,8 @@ def _bad_spec(parameters: Row, message: str) -> str:
 def _conflict(parameters: Row, message: str) -> str:
     others = parameters.get("hands") or parameters.get("names") or ()
     text = message or f"that cannot be done now ({parameters.get('code', 'conflict')})"
-    missing = [str(name) for name in others if str(name) not in text]
+    told = set(re.findall(r"[\w-]+", text))
+    missing = [str(name) for name in others if str(name) not in told]
     return text + (f": {', '.join(missing)}" if missing else "")
 
 
@@ -460,10 +462,13 @@ def _timeout(parameters: Row, message: str) -> str:
 def _spawn_failed(parameters: Row, message: str) -> str:
     if message:
         return message
-    about = [str(parameters[key]) for key in ("path", "errno") if parameters.get(key) is not None]
-    return f"cannot start its process: {parameters.get('step')}" + (
-        f" ({', '.join(about)})" if about else ""
-    )
+    parts = [str(parameters["path"])] if parameters.get("path") else []
+    if parameters.get("errno") is not None:
+        from errno import errorcode  # noqa: PLC0415 - only for this sentence
+
+        parts.append(errorcode.get(parameters["errno"], f"errno {parameters['errno']}"))
+    about = f" ({', '.join(parts)})" if parts else ""
+    return f"cannot start its process: {parameters.get('step')}{about}"
 
 
 def _unavailable(parameters: Row, message: str) -> str:

@@ -1,0 +1,473 @@
+"""What a person reads, to the letter."""
+
+from datetime import UTC, datetime, timedelta, timezone
+
+import msgspec
+import pytest
+
+from hiod.admin import schema
+from hiod.ctl import render
+from hiod.errors import AdminError
+
+NOW = datetime(2026, 5, 8, 3, 12, 26, tzinfo=UTC)
+PIPED = render.View(NOW, UTC)
+SEEN = render.View(NOW, UTC, person=True)
+PAINTED = SEEN._replace(colour=True)
+
+
+def ago(**span):
+    return (NOW - timedelta(**span)).isoformat().replace("+00:00", "Z")
+
+
+def built(struct):
+    return msgspec.to_builtins(struct)
+
+
+def row(name, state="ready", **more):
+    return schema.Row(name=name, spec=name, state=state, **more)
+
+
+def crew_of(*rows, **more):
+    return built(schema.ListReply(hands=list(rows), **more))
+
+
+MOCK = (
+    row("store", pid=1, health="ok", ready_since=ago(days=6, hours=4), rss=41 << 20, cpu=0.3,
+        lag_ms=2, status="12804 readings"),
+    row("sampler-0", pid=2, health="ok", ready_since=ago(days=6, hours=4), rss=22 << 20, cpu=0.1,
+        lag_ms=1, older=True),
+    row("sampler-1", "degraded", pid=3, health="stuck", ready_since=ago(hours=2, minutes=11),
+        since=ago(seconds=4), restarts=1, rss=23 << 20, cpu=99.8, reason="no beat 19 s",
+        status="3 feeds"),
+    row("web", "running", pid=4, ready_since=ago(days=6, hours=4), rss=188 << 20, cpu=1.4,
+        status="Gunicorn arbiter booted"),
+    row("worker", "backoff", restarts=3, reason="signal 11; try 4 in 3.2 s"),
+    row("nightly", "stopped", wanted="down", since=ago(days=2, hours=3), reason="by alice"),
+)  # fmt: skip
+
+
+def test_a_terminal_sees_the_crew_in_eighty_columns():
+    text = render.crew(crew_of(*MOCK, pending=1), SEEN)
+
+    assert text == (
+        "NAME       STATE     HEALTH  UP     RST   RSS   CPU  LAG  STATUS\n"
+        "store      ready     ok      6d04h    0   41M   0.3  2ms  12804 readings\n"
+        "sampler-0* ready     ok      6d04h    0   22M   0.1  1ms\n"
+        "sampler-1  degraded  stuck   2h11m    1   23M  99.8    -  no beat 19 s\n"
+        "web        running   -       6d04h    0  188M   1.4    -  Gunicorn arbiter boot…\n"
+        "worker     backoff   -       -        3     -     -    -  signal 11; try 4 in 3…\n"
+        "nightly    stopped   -       -        0     -     -    -  by alice, 2 d ago\n"
+        "6 hands: 2 ready, 1 running, 1 degraded, 1 backoff, 1 stopped\n"
+        "* older hiod\n"
+        "1 change pending: hiodctl plan\n"
+    )
+
+
+def test_a_program_sees_every_word_a_dash_for_none_and_no_footer():
+    text = render.crew(crew_of(*MOCK, pending=1), PIPED)
+
+    assert text == (
+        "NAME       STATE     HEALTH  UP     RST   RSS   CPU  LAG  STATUS\n"
+        "store      ready     ok      6d04h    0   41M   0.3  2ms  12804 readings\n"
+        "sampler-0* ready     ok      6d04h    0   22M   0.1  1ms  -\n"
+        "sampler-1  degraded  stuck   2h11m    1   23M  99.8    -  no beat 19 s\n"
+        "web        running   -       6d04h    0  188M   1.4    -  Gunicorn arbiter booted\n"
+        "worker     backoff   -       -        3     -     -    -  signal 11; try 4 in 3.2 s\n"
+        "nightly    stopped   -       -        0     -     -    -  by alice, 2 d ago\n"
+    )
+
+
+def test_a_short_footer_stands_on_one_line():
+    text = render.crew(crew_of(row("a"), files="crew.d/a.toml: broken"), SEEN)
+
+    assert text.splitlines()[-1] == "1 hand: 1 ready  the crew files are broken: hiodctl check"
+
+
+def test_an_empty_crew_gets_a_hint_at_a_terminal_and_only_there():
+    assert render.crew(crew_of(), SEEN) == (
+        "no hands yet; try: hiodctl add hello --doer hiod.demo:Ticker\n"
+    )
+    assert render.crew(crew_of(), PIPED).splitlines() == [
+        "NAME  STATE  HEALTH  UP     RST   RSS   CPU  LAG  STATUS"
+    ]
+
+
+@pytest.mark.parametrize("columns", [60, 80, 132])
+def test_no_line_is_wider_than_the_terminal_whatever_the_names(columns):
+    long = "a-name-of-forty-letters-is-what-is-taken"
+    rows = [row(f"{long[:36]}-{n}", state, pid=9, rss=10**12, cpu=1600.0, restarts=99, lag_ms=99999,
+                status="s" * 200, reason="r" * 200)
+            for n, state in enumerate(render.STATES)]  # fmt: skip
+    view = SEEN._replace(columns=max(columns, 80))
+
+    lines = render.crew(crew_of(*rows, pending=3, files="no"), view).splitlines()
+
+    assert max(len(line) for line in lines) <= view.columns
+    assert all(line.split()[0].endswith(f"-{n}") for n, line in enumerate(lines[1:10]))
+
+
+def test_colour_stays_out_of_the_columns_width():
+    plain = render.crew(crew_of(*MOCK), SEEN)
+    painted = render.crew(crew_of(*MOCK), PAINTED)
+
+    assert "\x1b[33mdegraded\x1b[0m" in painted
+    for code in (*render.PAINT.values(), "0"):
+        painted = painted.replace(f"\x1b[{code}m", "")
+    assert painted == plain
+
+
+def test_a_hand_cannot_write_control_characters_onto_a_terminal():
+    text = render.crew(crew_of(row("a", status="x\x1b[2Jy\nz")), SEEN)
+
+    assert "\x1b" not in text
+    assert "x [2Jy z" in text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(None, "-"), (-3, "0s"), (0.9, "0s"), (59, "59s"), (61, "1m01s"), (7860, "2h11m"),
+     (86400 * 6 + 14400, "6d04h"), (86400 * 99, "99d00h"), (86400 * 400, "400d")],
+)  # fmt: skip
+def test_durations_take_six_characters_at_most(seconds, text):
+    assert render.duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(None, "-"), (0, "0B"), (999, "999B"), (1000, "1K"), (41 << 20, "41M"), (1023 << 20, "1.0G"),
+     (1536 << 20, "1.5G"), (12 << 30, "12G"), (3 << 40, "3.0T"), (5000 << 40, "5000T")],
+)  # fmt: skip
+def test_sizes_are_said_in_the_unit_that_fits(count, text):
+    assert render.size(count) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(None, "-"), (0.04, "0.0"), (99.8, "99.8"), (99.96, "100"), (412.3, "412")],
+)
+def test_percent_takes_four_characters(value, text):
+    assert render.percent(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(None, "-"), (0.4, "0ms"), (999, "999ms"), (999.6, "1.0s"), (1500, "1.5s"), (12000, "12s")],
+)
+def test_lag_is_said_in_milliseconds_until_it_is_seconds(value, text):
+    assert render.lag(value) == text
+
+
+@pytest.mark.parametrize(
+    ("span", "text"),
+    [({"seconds": 5}, "4 s ago"), ({"minutes": 3}, "3 min ago"), ({"hours": 5}, "5 h ago")],
+)
+def test_how_long_ago_is_said_in_one_unit(span, text):
+    assert render.ago(timedelta(**span).total_seconds() - 0.5 * ("seconds" in span)) == text
+
+
+def test_instants_are_shown_in_the_readers_zone_and_as_near_as_needed():
+    view = PIPED._replace(tz=timezone(timedelta(hours=2)))
+
+    assert render.when("2026-05-08T03:12:22.041Z", view) == "05:12:22"
+    assert render.when("2026-05-07T20:00:00Z", view) == "Thu 22:00:00"
+    assert render.when("2026-01-02T03:04:05Z", view) == "2026-01-02 05:04"
+    assert render.when("2026-05-08T03:12:22", view) == "05:12:22"
+    assert render.when("", view) == render.when(None, view) == render.when("soon", view) == "-"
+
+
+STATUS = schema.Status(
+    name="sampler-1", state="degraded", health="stuck", pid=5102, generation=2, restarts=1,
+    since=ago(seconds=4), ready_since=ago(hours=2, minutes=11), status="3 feeds, 1 behind",
+    reason="3 beats missed", older=True, spec={"name": "sampler"}, origin="crew.d/demo.toml",
+    log="journal",
+    process=schema.ProcessFacts(
+        pid=5102, adopted=ago(minutes=32), python="/srv/app/venv/bin/python", rss=23 << 20,
+        rss_most=25 << 20, rss_max=512 << 20, cpu=99.8, fds=14, threads=2,
+        doing="feed.py:41 Sampler.poll", doing_s=19.2,
+        tree=[schema.TreeProcess(pid=5102, ppid=1, name="python"),
+              schema.TreeProcess(pid=5119, ppid=5102, name="gzip")],
+    ),
+    memo=schema.MemoFacts(
+        address="/run/hiod/m/sampler-1.uxd", registered=True, beat=ago(seconds=19), beat_s=5,
+        missed=3, misses=3, lag_ms=4, received=88201, sent=88190, outbox=0, dead_letters=0,
+        waiting=True,
+    ),
+    restart=schema.RestartFacts(policy="always", restarts=1, failures=0, limit=5, window_s=60,
+                                plan="restart at 03:12:37 unless it beats"),
+    deaths=[schema.Death(at=ago(hours=2, minutes=11, seconds=1), signal=11, core=True,
+                         uptime_s=266400)],
+)  # fmt: skip
+
+
+def test_status_says_all_about_a_hand_in_one_block():
+    text = render.status(built(STATUS), ["03:12:07 reconnecting to feed c"], SEEN)
+
+    assert text == (
+        "● sampler-1  degraded (stuck) since 03:12:22, 4 s ago           crew.d/demo.toml\n"
+        "    Wanted: up      Ready: 01:01:26 (2h11m)      Restarts: 1, 0 of 5 in 60 s\n"
+        "   Process: 5102, generation 2, adopted 02:40:26, older hiod, /srv/app/venv/bin…\n"
+        '     Doing: feed.py:41 Sampler.poll (19 s)       Says: "3 feeds, 1 behind"\n'
+        "    Memory: 23M, most 25M, of 512M      CPU: 99.8 %      fds 14      threads 2\n"
+        "      Beat: 03:12:07, 19 s ago (every 5 s, 3 may miss); lag before that 4ms\n"
+        "     Memos: in 88201  out 88190  outbox 0  dead letters 0; some wait in its mai…\n"
+        "      Next: restart at 03:12:37 unless it beats\n"
+        "    Deaths: 01:01:25 signal 11, core, after 3d02h, nobody asked\n"
+        "      Tree: 5102 python ─ 5119 gzip\n"
+        "       Log: journalctl HIOD_HAND=sampler-1 + SYSLOG_IDENTIFIER=hiod-sampler-1\n"
+        "  03:12:07 reconnecting to feed c\n"
+    )
+
+
+def test_status_of_a_hand_at_rest_is_short():
+    rest = schema.Status(
+        name="nightly", state="stopped", wanted="down", wanted_by="alice", reason="stopped (END)",
+        spec={}, since=ago(days=2), log="/var/log/n.log",
+        memo=schema.MemoFacts(address="m", registered=False, received=3),
+        restart=schema.RestartFacts(policy="always", next=ago(seconds=-4)),
+        deaths=[schema.Death(at=ago(days=2), code=3, asked_by="alice"),
+                schema.Death(at=ago(days=9))],
+    )  # fmt: skip
+
+    assert render.status(built(rest), [], PIPED) == (
+        "● nightly  stopped since Wed 03:12:26, 2 d ago\n"
+        "    Wanted: down by alice      Reason: stopped (END)      Restarts: 0\n"
+        "     Memos: in 3  not registered\n"
+        "      Next: started again at 03:12:30\n"
+        "    Deaths: Wed 03:12:26 exit 3, asked by alice\n"
+        "            2026-04-29 03:12 an unknown end, nobody asked\n"
+        "       Log: /var/log/n.log\n"
+    )
+
+
+def test_why_gives_the_answer_first_and_keeps_a_stacks_indentation():
+    reply = built(
+        schema.WhyReply(
+            hands=[
+                schema.Explanation(
+                    name="s", state="degraded", summary="s is degraded: stuck.",
+                    findings=[
+                        schema.Finding(label="memos", lines=["3 of 3 missed"]),
+                        schema.Finding(label="so",
+                                       lines=["stack:", "  feed.py:41", "  feed.py:19"]),
+                    ],
+                    can=["hiodctl restart s", "hiodctl stop s"],
+                ),
+                schema.Explanation(name="w", state="failed"),
+            ]
+        )
+    )  # fmt: skip
+
+    assert render.why(reply, SEEN) == (
+        "s is degraded: stuck.\n"
+        "  memos    3 of 3 missed\n"
+        "  so       stack:\n"
+        "             feed.py:41\n"
+        "             feed.py:19\n"
+        "  you can  hiodctl restart s · hiodctl stop s\n"
+        "\n"
+        "w is failed.\n"
+    )
+
+
+def test_why_breaks_long_lines_for_a_person_and_for_no_program():
+    words = " ".join(["word"] * 30)
+    reply = {
+        "hands": [{"name": "a", "state": "failed", "summary": "a is failed.",
+                   "findings": [{"label": "last", "lines": [words, "x" * 200]}]}]
+    }  # fmt: skip
+
+    seen, piped = render.why(reply, SEEN), render.why(reply, PIPED)
+
+    assert max(len(line) for line in seen.splitlines() if "x" not in line) <= 80
+    assert seen.split() == piped.split()
+    assert f"  last     {words}\n" in piped
+
+
+def test_nothing_wrong_is_said_to_a_person():
+    assert render.why({"hands": []}, SEEN) == "all hands are ok\n"
+    assert render.why({"hands": []}, PIPED) == ""
+
+
+def test_an_event_is_a_time_and_a_sentence():
+    happened = schema.Event(seq=7, at=ago(seconds=4), event="hand.ready", message="a: ready")
+
+    assert render.event(built(happened), PIPED) == "03:12:22 a: ready"
+    assert render.event({"at": None, "event": "hand.ready", "level": "error"}, PAINTED) == (
+        "- \x1b[31mhand.ready\x1b[0m"
+    )
+
+
+def test_a_plan_shows_each_change_and_what_it_costs():
+    reply = built(
+        schema.PlanReply(
+            changes=[
+                schema.Change(name="a", action="add", how="start"),
+                schema.Change(name="b", action="remove", how="stop"),
+                schema.Change(name="c", action="change", how="restart", keys=["cwd", "env"]),
+                schema.Change(name="d", action="change", how="live", message="d: limits"),
+            ]
+        )
+    )
+
+    assert render.plan(reply, PIPED) == (
+        "+ a: add (starts)\n- b: remove (stops)\n~ c: change cwd, env (restarts)\n~ d: limits\n"
+    )
+
+
+def test_a_plan_of_broken_files_lists_their_problems():
+    wrong = schema.Problem(path="crew.d/a.toml: hand.a.count", code="range", message="too many",
+                           got=9)  # fmt: skip
+
+    assert render.plan(built(schema.PlanReply(problems=[wrong])), SEEN) == (
+        "the crew files cannot be used: 1 problem\n  crew.d/a.toml: hand.a.count: too many, got 9\n"
+    )
+
+
+def test_a_plan_of_nothing_says_so_to_a_person():
+    assert render.plan({"changes": []}, SEEN) == "the crew is what the crew files say\n"
+    assert render.plan({"changes": []}, PIPED) == ""
+
+
+def test_apply_shows_changes_and_then_what_came_of_them():
+    reply = built(
+        schema.ApplyReply(
+            changes=[schema.Change(name="a", action="add", how="start")],
+            hands=[schema.Outcome(name="a", changed=True, state="ready", pid=7)],
+        )
+    )
+
+    assert render.applied(reply, PIPED) == "+ a: add (starts)\na: ready, pid 7\n"
+    assert render.applied({}, SEEN) == "nothing to change: the crew is what the crew files say\n"
+
+
+@pytest.mark.parametrize(
+    ("outcome", "removed", "text"),
+    [
+        ({"name": "late", "changed": True, "state": "ready", "pid": 6120}, False,
+         "late: ready, pid 6120"),
+        ({"name": "late", "changed": True, "how": "END", "code": 0, "took_s": 0.031}, True,
+         "late: gone, by END, exit 0, took 0.031 s"),
+        ({"name": "a", "changed": False, "state": "stopped"}, False, "a: stopped, nothing to do"),
+        ({"name": "a", "state": "failed", "signal": 11, "reason": "gave up"}, False,
+         "a: failed, signal 11, gave up"),
+        ({"name": "a"}, False, "a: done"),
+        ({"name": "a", "how": "memo sent"}, False, "a: memo sent"),
+    ],
+)  # fmt: skip
+def test_an_outcome_is_one_line(outcome, removed, text):
+    given = built(schema.Outcome(**outcome))
+
+    assert render.outcomes({"hands": [given]}, PIPED, removed=removed) == text + "\n"
+
+
+def test_no_outcome_at_all_is_said_to_a_person():
+    assert render.outcomes({"hands": []}, SEEN) == "nothing to do\n"
+    assert render.outcomes({"hands": []}, PIPED) == ""
+
+
+NOT_A_HAND = AdminError("NoSuchHand", name="tikcer", near=["ticker-0", "ticker-1"])
+PROBLEMS = [
+    {"path": "restart.window_s", "code": "range", "message": "must be greater than 0, got -3",
+     "got": -3},
+    {"path": "", "code": "both", "message": "doers or a command, not both", "got": None},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("refused", "text"),
+    [
+        (NOT_A_HAND, 'no hand "tikcer"; did you mean "ticker-0" or "ticker-1"?'),
+        (AdminError("NoSuchHand", name="x", near=[]), 'no hand "x"; see hiodctl list'),
+        (AdminError("NoSuchHand"), "no hand is meant by that; see hiodctl list"),
+        (AdminError("BadSpec", problems=PROBLEMS),
+         "the spec cannot be used: 2 problems\n"
+         "  restart.window_s: must be greater than 0, got -3\n"
+         "  doers or a command, not both"),
+        (AdminError("Conflict", 'others come after "a"', code="needed", name="a", hands=["b", "c"]),
+         'others come after "a": b, c'),
+        (AdminError("Conflict", code="exists"), "that cannot be done now (exists)"),
+        (AdminError("NotPermitted", needs="operate", have="read"),
+         "not permitted: this takes role operate, yours is read; roles are given under [admin] in"
+         " hiod.toml"),
+        (AdminError("Timeout", state="starting", hands=[{"name": "a", "state": "starting"},
+                                                        {"name": "b", "state": "ready"}]),
+         "timed out: a is starting; it goes on"),
+        (AdminError("Timeout", state="starting"), "timed out: still starting; it goes on"),
+        (AdminError("SpawnFailed", step="exec", errno=2, path="/x"),
+         "cannot start its process: exec (/x, ENOENT)"),
+        (AdminError("SpawnFailed", step="fork"), "cannot start its process: fork"),
+        (AdminError("Unavailable", state="store", after_s=1.5),
+         "the boss cannot do that now: store; try again in 1.5 s"),
+        (AdminError("Busy"), "the boss has all the connections it takes; try again"),
+        (AdminError("TooLarge", limit=262144),
+         "the request is over the boss's limit of 262144 bytes"),
+        (AdminError("org.varlink.service.MethodNotFound", method="why", near=["why2"]),
+         'the boss knows no why: is it an older hiod?; did you mean "why2"?'),
+        (AdminError("org.varlink.service.InvalidParameter", parameter="count", problems=[
+            {"path": "count", "code": "type", "message": "must be a whole number", "got": "x"}]),
+         'the boss does not take parameter count\n  count: must be a whole number, got "x"'),
+        (AdminError("BadMessage", "no JSON", code="json", hint="end it with }"),
+         "no JSON; end it with }"),
+        (AdminError("Newer", thing=1), 'Newer {"thing": 1}'),
+    ],
+)  # fmt: skip
+def test_every_refusal_is_a_sentence(refused, text):
+    assert render.refusal(refused) == text
+
+
+def test_about_names_version_role_and_places():
+    limits = schema.LimitFacts(
+        request_bytes=1, nesting=1, connections=1, kept_for_admins=1, connections_per_uid=1,
+        queued=1, unsent_bytes=1, message_s=1,
+    )  # fmt: skip
+    told = schema.AboutReply(
+        name="boss", version="0.1.0", pid=7, since=ago(hours=1), state="running", role="admin",
+        limits=limits, python="3.11.2", hands=2, states={"ready": 2}, runtime_dir="/run/hiod",
+        launchers=[schema.LauncherFacts(id="l1", pid=8, hands=2, python="/p", older=True)],
+    )  # fmt: skip
+
+    assert render.about(built(told), PIPED) == (
+        "    boss: boss, running, pid 7\n"
+        " version: hiod 0.1.0, Python 3.11.2\n"
+        "      up: 1h00m\n"
+        "   hands: 2: 2 ready\n"
+        "     you: role admin\n"
+        "   files: ok\n"
+        " pending: 0 changes\n"
+        " runtime: /run/hiod\n"
+        "launcher: l1, pid 8, 2 hands, /p, of an earlier boss\n"
+    )
+
+
+def test_top_sorts_by_the_chosen_figure_and_counts_memos_a_second():
+    rows = [
+        row("a", pid=1, generation=1, cpu=1.0, received=110, sent=5, outbox=2, restarts=9),
+        row("b", pid=2, generation=2, cpu=50.0, received=10, sent=0),
+    ]
+    before = {"a": {"generation": 1, "received": 100, "sent": 5}, "b": {"generation": 1}}
+
+    by_cpu = render.top(crew_of(*rows), before, 2.0, "c", SEEN, 24)
+    by_restarts = render.top(crew_of(*rows), before, 2.0, "r", SEEN, 24)
+
+    assert by_cpu == (
+        "NAME  STATE  HEALTH  UP     RST   RSS   CPU  LAG  IN/s  OUT/s  OUTBOX\n"
+        "b     ready  -       -        0     -  50.0    -     -      -       -\n"
+        "a     ready  -       -        9     -   1.0    -     5      0       2\n"
+        "by CPU; sort: c CPU  m memory  l lag  r restarts  n name; q ends\n"
+    )
+    assert by_restarts.splitlines()[1].startswith("a ")
+
+
+def test_top_fits_the_terminal_and_says_what_it_left_out():
+    rows = [row(f"h{n}", pid=n, status="busy") for n in range(50)]
+
+    lines = render.top(crew_of(*rows), {}, 0, "n", SEEN._replace(columns=120), 10).splitlines()
+
+    assert len(lines) == 10
+    assert lines[-2] == "… 43 more"
+    assert lines[0].endswith("OUTBOX  STATUS")
+
+
+def test_json_is_one_line_for_a_program_and_indented_for_a_person():
+    assert render.as_json({"a": "ü"}, PIPED) == '{"a":"ü"}\n'
+    assert render.as_json({"a": 1}, SEEN) == '{\n  "a": 1\n}\n'
