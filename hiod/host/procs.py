@@ -29,6 +29,7 @@ __all__ = [
     "Watch",
     "alive",
     "boot_id",
+    "descends",
     "identify",
     "open_pidfd",
     "signal_pidfd",
@@ -39,6 +40,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
 ENDED = frozenset("ZXx")
+DEPTH_MOST = 64  # generations that descends() climbs
 RATED_S = 0.5  # CPU time comes in hundredths: a share of less time than this says nothing
 
 
@@ -116,6 +118,22 @@ def signal_pidfd(fd: int, sig: int) -> bool:
     except (ProcessLookupError, PermissionError):
         return False
     return True
+
+
+def descends(pid: int, ancestor: int) -> bool:
+    """Say whether this process has that one among its living ancestors.
+
+    A process whose parents have all ended belongs to whoever takes in orphans, and no longer
+    descends from the hand that started it.
+    """
+    for _ in range(DEPTH_MOST):
+        stat = _stat(pid)
+        if stat is None or stat.ppid == 0:
+            return False
+        pid = stat.ppid
+        if pid == ancestor:
+            return True
+    return False
 
 
 class Relative(NamedTuple):
@@ -196,12 +214,12 @@ class Watch:
             closely: look closely at the ordinary pace; for hands that have limits.
         """
         self.drop(name)
-        # The golden ratio spreads any number of newcomers evenly over the period.
-        spread = self._tickets * 0.6180339887 % 1.0
         watched = _Watched(process_id, suspect, closely)
         self._watched[name] = watched
         self._suspects += suspect
-        self._plan(name, watched, now + (0.0 if suspect else spread * self._pace_s(watched)))
+        # The golden ratio spreads any number of newcomers evenly over the period.
+        spread = 0.0 if suspect else self._tickets * 0.6180339887 % 1.0
+        self._plan(name, watched, now + spread * self._pace_s(watched))
 
     def drop(self, name: str) -> None:
         """Watch it no longer; unknown names do no harm."""
@@ -210,7 +228,7 @@ class Watch:
             self._suspects -= watched.suspect
 
     def suspect(self, name: str, suspect: bool, now: float) -> None:
-        """Look closely and often from now on, or no longer."""
+        """Look closely and often from now on, or no longer; unknown names do no harm."""
         watched = self._watched.get(name)
         if watched is None or watched.suspect == suspect:
             return

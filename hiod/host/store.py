@@ -253,6 +253,15 @@ class Store:
         found = [SavedEvent(*row) for row in rows]
         return found if since is not None else found[::-1]
 
+    def first_event(self) -> int:
+        """Return the number of the oldest event still kept, 0 when there is none.
+
+        Raises:
+            StoreError: the file cannot be read.
+        """
+        number: int = self._ask("SELECT coalesce(min(seq), 0) FROM events")[0][0]
+        return number
+
     def deaths(self, hand: str, limit: int = 20) -> list[SavedDeath]:
         """Return the hand's newest deaths, newest first.
 

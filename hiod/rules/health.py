@@ -153,6 +153,7 @@ SLACK_S = 0.5  # a beat may be this late by chance
 LATE_S = 1.0  # a boss later than this was not there; the hands get a beat's time more
 WITNESS_S = 2.0  # how long a verdict on missed beats waits for a look at the process
 DUMP_AFTER_S = 1.0  # from the verdict to the stack dump
+DUMP_S = 1.0  # what a dump may take before a restart ends its writer
 
 RUNGS: dict[Verdict, tuple[str, ...]] = {
     Verdict.OK: (),
@@ -213,12 +214,14 @@ def judge(
 
 
 def next_check_at(state: HealthState, now: float, limits: Health) -> float:
-    """Return when time alone may change the verdict: later than ``now``, inf for never."""
-    if not state.beats:
-        return math.inf
-    marks = (_suspect_s(limits), _missed_s(limits), _missed_s(limits) + WITNESS_S)
-    ahead = (state.beats_from + mark for mark in marks)
-    return min((at for at in ahead if at > now), default=now + limits.beat_s)
+    """Return when time alone may change the verdict or bring a step: later than ``now``, or inf."""
+    marks = [step.at for step in ladder(state, limits)]
+    if state.beats:
+        missed_s = _missed_s(limits)
+        silences = (_suspect_s(limits), missed_s, missed_s + WITNESS_S)
+        marks += [state.beats_from + silence for silence in silences]
+    at_last = now + limits.beat_s if state.beats else math.inf
+    return min((at for at in marks if at > now), default=at_last)
 
 
 def suspect(state: HealthState, now: float, limits: Health) -> bool:
@@ -231,9 +234,11 @@ def suspect(state: HealthState, now: float, limits: Health) -> bool:
 def ladder(state: HealthState, limits: Health) -> tuple[Step, ...]:
     """Return what is done about the verdict that stands, and when, as far as ``on_fail`` allows.
 
-    The hand has as long to become well by itself as it had to miss its beats.
+    The hand has as long to become well by itself as it had to miss its beats, and at least the
+    time to dump its stack.
     """
-    after_s = {"note": 0.0, "dump": DUMP_AFTER_S, "restart": limits.misses * limits.beat_s}
+    patience_s = max(limits.misses * limits.beat_s, DUMP_AFTER_S + DUMP_S)
+    after_s = {"note": 0.0, "dump": DUMP_AFTER_S, "restart": patience_s}
     return tuple(
         Step(what, state.acts_from + after_s[what])
         for what in RUNGS[state.verdict]
@@ -282,7 +287,7 @@ def _weigh(state: HealthState, now: float, limits: Health) -> tuple[Verdict, tup
     sample = state.sample
     if sample is not None and (sample.status in _STOPPED or sample.frozen):
         return Verdict.STOPPED, _stopped_why(sample)
-    if state.beats and now - state.beats_from >= _missed_s(limits):
+    if state.beats and (now - state.beats_from >= _missed_s(limits) or _unanswered(state)):
         return _weigh_silence(state, now, limits)
     over = _over(sample, limits, was=state.verdict is Verdict.HUNGRY)
     if over:
@@ -290,11 +295,18 @@ def _weigh(state: HealthState, now: float, limits: Health) -> tuple[Verdict, tup
     return _weigh_lag(state, limits)
 
 
+def _unanswered(state: HealthState) -> bool:
+    """Say whether no beat has come since it was found silent: only a beat can end that."""
+    if state.verdict not in (Verdict.SILENT, Verdict.STUCK):
+        return False
+    return state.beat is None or state.beat.at <= state.since
+
+
 def _weigh_silence(
     state: HealthState, now: float, limits: Health
 ) -> tuple[Verdict, tuple[str, ...]]:
     overdue_s = now - state.beats_from
-    missed = f"{int(overdue_s // limits.beat_s)} beats missed"
+    missed = f"{max(int(overdue_s // limits.beat_s), limits.misses)} beats missed"
     sample = state.sample
     if sample is None or sample.at < state.beats_from:
         if overdue_s >= _missed_s(limits) + WITNESS_S:
