@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
 
     from hiod.base.multidoing import Crewer
-    from hiod.core.memo.memoing import Rx
+    from hiod.core.memo.fusing import Rx
 
 WAIT_S = 10.0
 """How long a memo to a name not in the book, or from a source not in it, waits for the book."""
@@ -172,7 +172,7 @@ class Desk:
     def _known(self, name: str) -> str:
         """Give a hand the name its answer will carry: the boss has two."""
         crewer = self._crewer
-        return crewer.getName(crewer.getAddr(name)) or name if name == "boss" else name
+        return crewer.getName(crewer.getAddr(name) or "") or name if name == "boss" else name
 
     def _now(self) -> float:
         tyme = self._crewer.tyme
@@ -186,7 +186,7 @@ class Desk:
         memo, src, _vid = rx
         tag = tagOf(memo)
         if tag is None or not (tag in (ASK, ANS) or tag in CONTROL or len(tag) >= TAG_MIN):
-            crewer.file(rx)
+            crewer.lay(rx)
             return
         dom = read(memo)
         if tag in CONTROL:
@@ -195,7 +195,7 @@ class Desk:
             else:
                 crewer.control(dom, rx)
         elif dom is None:
-            crewer.file(rx)
+            crewer.lay(rx)
         elif src == crewer.path or (src is not None and crewer.getName(src) is not None):
             self._deliver(dom, rx)
         elif src is None:
@@ -225,7 +225,7 @@ class Desk:
     def _hand(self, dom: MemoDom, rx: Rx) -> None:
         doer = self.claims.get(dom.tag)
         if doer is None or doer.done or type(doer).memo is CrewDoer.memo:
-            self._crewer.file(rx)
+            self._crewer.lay(rx)
         else:
             doer.memo(dom)
 

@@ -33,7 +33,6 @@ from hiod.base.crewdoms import (
 )
 from hiod.base.crewing import (
     CONTROL,
-    HEAD,
     REG,
     BossSide,
     Cred,
@@ -54,7 +53,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Mapping, Sequence
     from multiprocessing.context import SpawnContext
 
-    from hiod.core.memo.memoing import Rx
+    from hiod.core.memo.fusing import Rx
 
 __all__ = [
     "AckDom",
@@ -92,8 +91,6 @@ class MultiDoerBase(Namer, PeerMemoer, Doer):
     Attributes:
         Tagex: record class by control tag.
         graceful: asked to end; the next recur does.
-        taken: memos received so far.
-        queued: memos accepted for sending so far.
     """
 
     Tagex: ClassVar[TagDomCodex] = TagDex
@@ -113,8 +110,6 @@ class MultiDoerBase(Namer, PeerMemoer, Doer):
         self._logger: logging.Logger | None = None
         self._entered = False
         self._former: dict[signal.Signals, Any] = {}
-        self.taken = 0
-        self.queued = 0
 
     @property
     def logger(self) -> logging.Logger | None:
@@ -159,24 +154,23 @@ class MultiDoerBase(Namer, PeerMemoer, Doer):
         self.graceful = True
         self.wake()
 
-    def memoit(self, memo: str, dst: str, vid: str | None = None, key: str | None = None) -> bool:
+    def memoit(self, memo: str, dst: Any, vid: str | None = None, key: Any = None) -> bool:
         """Queue a memo and run at once to send it; False when there is no room for it."""
         taken = super().memoit(memo, dst, vid, key)
         if taken:
-            self.queued += 1
             self.wake()
         return taken
 
-    def drop(self, reason: str, rx: Rx | None) -> None:
+    def drop(self, reason: str, rx: Rx) -> None:
         """Count a memo that was received and does not count."""
-        self.drops[reason] = self.drops.get(reason, 0) + 1
-        if rx is not None:
-            self.onDrop(reason, rx[1], rx.cred)
+        self._drop(reason, rx[1], rx.cred)
 
-    def dead(self, memo: str | None, dst: str, reason: str) -> None:
-        """Count a memo that will never leave."""
-        self.deads[reason] = self.deads.get(reason, 0) + 1
-        self.onDead(memo, dst, reason)
+    def lay(self, rx: Rx) -> None:
+        """Put a memo that is nobody's in particular into the inbox."""
+        if len(self.inbox) >= self.maxIn:
+            self.drop("inbox-full", rx)
+        else:
+            self.inbox.append(rx)
 
     @staticmethod
     def tojson(d: Any) -> str:
@@ -239,18 +233,23 @@ class Bosser(MultiDoerBase):
             self._start(load)
 
     def recur(self, tyme: float) -> bool:
-        """Serve memos and deaths; True once every hand of the crew has ended."""
+        """Serve memos and deaths; True once there were hands and none of them lives.
+
+        Hands that were removed count: start their successors before the last of them is gone.
+        """
         del tyme
         if self.graceful:
             sys.exit()
         self.service()
         self._bury()
         self.wake(at=self.dueAt())
-        if not self.crew or any(_alive(dom) for dom in self.crew.values()):
+        if self.ctx is None or any(_alive(dom) for dom in self.crew.values()):
             return False
-        if not self.crewed and self.logger is not None:
-            missing = ", ".join(sorted(self.side.expected - self.side.book.keys()))
-            self.logger.error("every hand has ended and %s never registered", missing)
+        missing = self.side.expected - self.side.book.keys()
+        if missing and self.logger is not None:
+            names = ", ".join(sorted(missing))
+            self.logger.error("every hand has ended, and never registered: %s", names)
+        self.service()  # what a hand said last is here before the news of its end
         return True
 
     def exit(self) -> None:
@@ -264,9 +263,9 @@ class Bosser(MultiDoerBase):
                 proc.terminate()
             _reap(living, REAP_S)
 
-    def fds(self) -> Sequence[Any]:
+    def fds(self) -> tuple[int, ...]:
         """The socket's descriptors and each living hand's."""
-        return [*super().fds(), *(d.proc.sentinel for d in self.crew.values() if _alive(d))]
+        return (*super().fds(), *(d.proc.sentinel for d in self.crew.values() if _alive(d)))
 
     def extend(self, loads: Iterable[Mapping[str, Any]]) -> None:
         """Start more hands; the others hear of each when it has registered.
@@ -298,16 +297,17 @@ class Bosser(MultiDoerBase):
         self.wake()
 
     def serviceRxMemos(self) -> None:
-        """Answer every registration received; the rest is dropped and counted."""
+        """Answer every registration received; what is no control memo is in the inbox."""
         rxms = self.rxms
         while rxms:
             rx = rxms.popleft()
-            self.taken += 1
             memo = rx[0]
-            tag = tagOf(memo)
-            dom = read(memo) if tag in CONTROL else None
+            if tagOf(memo) not in CONTROL:
+                self.lay(rx)
+                continue
+            dom = read(memo)
             if dom is None or dom.tag != REG:
-                self.drop("not for a boss" if tag in CONTROL else "no control memo", rx)
+                self.drop("not for a boss", rx)
             else:
                 self._register(dom, rx)
 
@@ -457,9 +457,8 @@ class Crewer(MultiDoerBase):
         super().enter(temp=temp)
         self.ending = False
         if self.posting is not None and self.posting.fd is not None:
-            self.adopt(self.posting.fd)
-        else:
-            self._open(temp)
+            self._fd, self._inherited = self.posting.fd, True
+        self._open(temp)
         self._side = self._conversation()
         if self._side.boss.path:
             self.clearAllNameAddr()
@@ -477,7 +476,7 @@ class Crewer(MultiDoerBase):
         said = self._side.due(tyme, self._figures)
         if said and boss:
             for memo in said:
-                self.memoit(memo, boss, key=memo[: len(HEAD) + 3])
+                self.memoit(memo, boss, key=tagOf(memo))
             self.serviceAllTx()
         self.wake(at=min(self.dueAt(), self._desk.dueAt(), self._side.dueAt()))
         return False
@@ -500,7 +499,6 @@ class Crewer(MultiDoerBase):
         """Sort every memo received; override to see them first."""
         rxms = self.rxms
         while rxms:
-            self.taken += 1
             self._desk.sort(rxms.popleft())
 
     def getAddr(self, name: str) -> str | None:
@@ -590,13 +588,6 @@ class Crewer(MultiDoerBase):
         elif heard.what == "end":
             self.force()
 
-    def file(self, rx: Rx) -> None:
-        """Put a memo no Doer claims into the inbox."""
-        if len(self.inbox) >= self.InboxMax:
-            self.drop("inbox full", rx)
-        else:
-            self.inbox.append(rx)
-
     def _rebook(self) -> None:
         """Make the book what the boss said, the boss itself kept."""
         book = self._side.book
@@ -648,8 +639,8 @@ class Crewer(MultiDoerBase):
             "outbox": self.outboxDepth,
             "dead": sum(self.deads.values()),
             "drops": sum(self.drops.values()),
-            "in": self.taken,
-            "out": self.queued,
+            "in": self.memosReceived,
+            "out": self.memosSent,
         }
 
 

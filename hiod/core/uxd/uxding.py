@@ -204,7 +204,7 @@ class Peer(Mixin):
         self.temp = bool(temp)
         self.headDirPath = self.HeadDirPath if headDirPath is None else headDirPath
         self.perm = self.Perm if perm is None else perm
-        self.clean = bool(clean)
+        self._clean = bool(clean)
         self.filed = bool(filed)
         self.extensioned = bool(extensioned)
         self.mode = self.Mode if mode is None else mode
@@ -316,7 +316,7 @@ class Peer(Mixin):
         self.temp = self.temp if temp is None else bool(temp)
         self.headDirPath = self.headDirPath if headDirPath is None else headDirPath
         self.perm = self.perm if perm is None else perm
-        self.clean = self.clean if clean is None else bool(clean)
+        self._clean = self._clean if clean is None else bool(clean)
         self.mode = self.mode if mode is None else mode
         self.fext = self.fext if fext is None else fext
         try:
@@ -332,7 +332,7 @@ class Peer(Mixin):
         name = self.name
         if not os.path.splitext(name)[1]:  # noqa: PTH122 - no pathlib in a hand's core
             name = f"{name}.{self.fext}"
-        tail = self.CleanTailDirPath if self.clean else self.TailDirPath
+        tail = self.CleanTailDirPath if self._clean else self.TailDirPath
         if self.temp:
             from tempfile import mkdtemp  # noqa: PLC0415 - slow to import, rarely wanted
 
@@ -345,7 +345,7 @@ class Peer(Mixin):
                 return path
         except OSError:
             pass
-        tail = self.AltCleanTailDirPath if self.clean else self.AltTailDirPath
+        tail = self.AltCleanTailDirPath if self._clean else self.AltTailDirPath
         return _under(self.AltHeadDirPath, tail, self.base, name)
 
     def close(self, clear: bool = True) -> bool:

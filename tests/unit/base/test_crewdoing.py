@@ -74,7 +74,7 @@ class FakeCrewer:
     def dead(self, text, dst, reason):
         self.lost.append((read(text), dst, reason))
 
-    def file(self, rx):
+    def lay(self, rx):
         self.filed.append(rx)
 
     def control(self, memo, rx):
