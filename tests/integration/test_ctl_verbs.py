@@ -1,0 +1,670 @@
+"""hiodctl, a process of its own, against a toy boss that holds it to the table of methods.
+
+The toy refuses what the table would refuse, so a verb that asks for what no boss takes fails here.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from hiod.admin import schema
+from hiod.admin.client import Client, NoAnswer, NoBoss, find_socket
+from hiod.errors import AdminError
+
+HIODCTL = [sys.executable, "-m", "hiod.ctl.main"]
+
+
+class Toy:
+    """A boss of one hand, ``a``; answers are set by tests, requests are kept.
+
+    Attributes:
+        answers: by method: a reply, an AdminError, a list of replies to be given one by one over
+            several calls, or a function from parameters to one of these. ``None`` is no answer.
+        asked: what was called, in order.
+        news: what subscribers are told when they ask, one list of events each.
+        hang_up: methods after whose answer the connection is closed.
+    """
+
+    def __init__(self, path):
+        self.path = str(path)
+        self.answers = {"list": reply(schema.ListReply(hands=[row("a")], seq=412))}
+        self.asked = []
+        self.news = []
+        self.hang_up = set()
+        self._lines = []
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(self.path)
+        self._listener.listen()
+        self._threads = [threading.Thread(target=self._accept)]
+        self._threads[0].start()
+
+    def close(self):
+        self._listener.shutdown(socket.SHUT_RDWR)
+        for line in self._lines:
+            with contextlib.suppress(OSError):  # the other end may have left
+                line.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join(5)
+        for line in self._lines:
+            line.close()
+        self._listener.close()
+
+    def _accept(self):
+        while True:
+            try:
+                line, _ = self._listener.accept()
+            except OSError:
+                return
+            self._lines.append(line)
+            thread = threading.Thread(target=self._serve, args=(line,))
+            self._threads.append(thread)
+            thread.start()
+
+    def _serve(self, line):
+        try:
+            with line.makefile("rb") as source:
+                for text in source:
+                    request = json.loads(text)
+                    for answer in self._answers(request):
+                        line.sendall(json.dumps(answer).encode() + b"\n")
+                    if request["method"] in self.hang_up:
+                        line.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            return
+
+    def _answers(self, request):
+        method = schema.BY_NAME[request["method"]]
+        parameters = request["parameters"]
+        self.asked.append((method.short, parameters))
+        wrong = schema.check(method, parameters)
+        if isinstance(wrong, AdminError):
+            return [failure(wrong)]
+        if method.short == "subscribe":
+            assert request["more"] is True
+            return [
+                {"parameters": reply(schema.EventsReply(events=news)), "continues": True}
+                for news in self.news
+            ]
+        answer = self.answers.get(method.short, {})
+        if callable(answer):
+            answer = answer(parameters)
+        if isinstance(answer, list):
+            answer = answer.pop(0) if len(answer) > 1 else answer[0]
+        if answer is None:
+            return []
+        return [failure(answer) if isinstance(answer, AdminError) else {"parameters": answer}]
+
+
+def reply(struct):
+    return msgspec.to_builtins(struct)
+
+
+def row(name, state="ready", **more):
+    return schema.Row(name=name, spec=name, state=state, **more)
+
+
+def crew(*rows):
+    return reply(schema.ListReply(hands=list(rows), seq=412))
+
+
+def failure(ex):
+    code, parameters = schema.wire_error(ex)
+    return {"error": code, "parameters": parameters}
+
+
+def outcome(name, **more):
+    return reply(schema.ChangeReply(hands=[schema.Outcome(name=name, **more)]))
+
+
+@pytest.fixture
+def home():
+    path = Path(tempfile.mkdtemp(prefix="hiod-"))
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture
+def toy(home):
+    boss = Toy(home / "admin.sock")
+    yield boss
+    boss.close()
+
+
+@pytest.fixture
+def ctl(toy):
+    def run(*words, socket_path=toy.path, text="", env=(), cwd=None):
+        words = [*HIODCTL, *(["--socket", socket_path] if socket_path else []), *words]
+        environ = {k: v for k, v in os.environ.items() if k != "HIOD_SOCKET"} | dict(env)
+        return subprocess.run(
+            words, input=text, capture_output=True, text=True, timeout=30, check=False,
+            env=environ, cwd=cwd,
+        )  # fmt: skip
+
+    return run
+
+
+# ----------------------------------------------------------------- looking
+
+
+def test_list_prints_the_crew_and_nothing_to_stderr(ctl):
+    done = ctl()
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[1].split() == ["a", "ready", *["-"] * 2, "0", *["-"] * 4]
+
+
+def test_list_as_json_is_what_the_boss_said(ctl, toy):
+    done = ctl("list", "--json", "a*", "-l", "k=v")
+
+    assert json.loads(done.stdout) == toy.answers["list"]
+    assert toy.asked == [("list", {"names": ["a*"], "labels": {"k": "v"}})]
+
+
+def test_list_imports_nothing_that_would_make_it_slow(toy):
+    code = (
+        "import sys; from hiod.ctl.main import main; code = main(sys.argv[1:]);"
+        "print(code, *sorted({n.partition('.')[0] for n in sys.modules}))"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", code, "--socket", toy.path, "list"],
+        capture_output=True, text=True, timeout=30, check=True,
+    )  # fmt: skip
+
+    code, *modules = done.stdout.splitlines()[-1].split()
+    assert code == "0"
+    slow = {"msgspec", "structlog", "psutil", "rich", "orjson", "asyncio", "dataclasses", "inspect",
+            "logging", "subprocess", "pathlib", "tomllib", "difflib", "tempfile"}  # fmt: skip
+    assert slow.isdisjoint(modules)
+
+
+def test_status_shows_each_hand_a_name_means(ctl, toy):
+    toy.answers["list"] = crew(row("w-0"), row("w-1"))
+    toy.answers["status"] = lambda asked: reply(
+        schema.Status(name=asked["name"], state="ready", spec={}, log="null")
+    )
+
+    done = ctl("status", "w")
+
+    assert done.returncode == 0, done.stderr
+    assert [line for line in done.stdout.splitlines() if line.startswith("●")] == [
+        "● w-0  ready",
+        "● w-1  ready",
+    ]
+
+
+def test_status_ends_with_the_last_lines_of_the_hands_file(ctl, toy, home):
+    log = home / "a.log"
+    log.write_text("one\ntwo\nthree\n")
+    toy.answers["status"] = reply(schema.Status(name="a", state="ready", spec={}, log=str(log)))
+
+    assert ctl("status", "a", "-n", "2").stdout.endswith("  two\n  three\n")
+
+
+def test_logs_reads_the_hands_file_with_the_callers_rights(ctl, toy, home):
+    log = home / "a.log"
+    log.write_text("one\ntwo\n")
+    toy.answers["status"] = reply(schema.Status(name="a", state="ready", spec={}, log=str(log)))
+
+    done = ctl("logs", "a", "-n", "1")
+
+    assert (done.returncode, done.stdout) == (0, "two\n")
+
+
+def test_logs_asks_the_journal_for_what_the_hand_said_and_what_was_said_of_it(ctl, toy, home):
+    fake = home / "journalctl"
+    fake.write_text('#!/bin/sh\necho "$@"\n')
+    fake.chmod(0o755)
+    toy.answers["status"] = reply(schema.Status(name="a", state="ready", spec={}, log="journal"))
+
+    done = ctl("logs", "-f", "a", env={"PATH": f"{home}:/usr/bin:/bin"})
+
+    assert done.stdout == "-q -n 50 -f -o short HIOD_HAND=a + SYSLOG_IDENTIFIER=hiod-a\n"
+
+
+def test_logs_of_a_hand_that_logs_nowhere_is_refused_with_the_reason(ctl, toy):
+    toy.answers["status"] = reply(schema.Status(name="a", state="ready", spec={}, log="null"))
+
+    done = ctl("logs", "a")
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "hiodctl logs: what a prints is thrown away (log = null)\n"
+
+
+def happened(seq, message):
+    return schema.Event(seq=seq, at="2026-05-08T03:12:22Z", event="hand.ready", message=message)
+
+
+def test_events_come_as_they_were_and_then_as_they_happen(ctl, toy):
+    toy.answers["events"] = reply(schema.EventsReply(events=[happened(7, "a: old")], seq=9))
+    toy.news = [[happened(10, "a: new"), happened(11, "a: newer")]]
+    toy.hang_up = {"subscribe"}
+
+    done = ctl("events", "-f", "-n", "1", "a", "--json")
+
+    *events, last = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [event["seq"] for event in events] == [7, 10, 11]
+    assert toy.asked[-1] == ("subscribe", {"names": ["a"], "since": 9})
+    assert (done.returncode, last["error"]) == (3, "NoBoss")
+
+
+@pytest.mark.parametrize(
+    ("words", "method", "answer", "text"),
+    [
+        (["ping"], "ping", {}, "a boss answers at "),
+        (["plan"], "plan", {"changes": [], "problems": []}, ""),
+        (["why"], "why", {"hands": [{"name": "a", "state": "failed", "summary": "a: x"}]}, "a: x"),
+        (["export", "a"], "export", {"text": "[hand.a]\n", "specs": []}, "[hand.a]"),
+        (["top"], "list", {"hands": []}, "NAME"),
+        (["about"], "about", {"name": "boss", "version": "9"}, "    boss: boss"),
+    ],
+)
+def test_every_look_is_one_request(ctl, toy, words, method, answer, text):
+    toy.answers[method] = answer
+
+    done = ctl(*words)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(text)
+    assert [name for name, _ in toy.asked] == [method]
+    assert json.loads(ctl(*words, "--json").stdout) == answer
+
+
+# ----------------------------------------------------------------- changing
+
+
+@pytest.mark.parametrize(
+    ("words", "method", "asked"),
+    [
+        (["start", "a", "b*"], "start", {"names": ["a", "b*"], "wait": "ready", "timeout_s": 10.0}),
+        (["start", "-l", "k=v", "--wait", "done"], "start",
+         {"labels": {"k": "v"}, "wait": "done", "timeout_s": 10.0}),
+        (["stop", "a", "--timeout", "3"], "stop",
+         {"names": ["a"], "wait": "gone", "timeout_s": 3.0}),
+        (["remove", "a", "--no-wait"], "remove", {"names": ["a"]}),
+        (["restart", "a"], "restart", {"names": ["a"], "wait": "ready", "timeout_s": 10.0}),
+        (["scale", "w", "3"], "scale",
+         {"name": "w", "count": 3, "wait": "ready", "timeout_s": 10.0}),
+        (["signal", "sighup", "a"], "signal", {"names": ["a"], "signal": "HUP"}),
+        (["signal", "10", "a"], "signal", {"names": ["a"], "signal": "USR1"}),
+        (["send", "a", "PING", '{"x": 1}'], "send",
+         {"names": ["a"], "tag": "PING", "load": {"x": 1}}),
+        (["send", "a", "PING"], "send", {"names": ["a"], "tag": "PING", "load": {}}),
+        (["apply"], "apply", {"wait": "ready", "timeout_s": 10.0}),
+        (["add", "late", "--doer", "hiod.demo:Ticker", "--replace"], "add",
+         {"spec": {"name": "late", "doers": ["hiod.demo:Ticker"]}, "replace": True,
+          "wait": "ready", "timeout_s": 10.0}),
+    ],
+)  # fmt: skip
+def test_every_change_asks_for_exactly_what_was_typed(ctl, toy, words, method, asked):
+    toy.answers[method] = outcome("a", changed=True, state="ready", pid=7)
+
+    done = ctl(*words)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert toy.asked == [(method, asked)]
+    assert done.stdout.startswith("a: ")
+
+
+def test_a_spec_may_come_from_standard_input(ctl, toy, home):
+    toy.answers["add"] = outcome("x", changed=True)
+
+    done = ctl("add", "-f", "-", text='[hand.x]\ndoers = ["m:X"]\npath = ["s"]\n', cwd=home)
+
+    assert done.returncode == 0, done.stderr
+    assert toy.asked[0][1]["spec"] == {"name": "x", "doers": ["m:X"], "path": [f"{home}/s"]}
+
+
+def test_a_file_that_is_not_there_is_a_usage_error(ctl, toy):
+    done = ctl("add", "-f", "/no/such.toml")
+
+    assert (done.returncode, toy.asked) == (2, [])
+    assert done.stderr == "hiodctl: cannot read /no/such.toml: No such file or directory\n"
+
+
+@pytest.mark.parametrize("load", ["[1]", "{", "1"])
+def test_a_load_that_is_no_object_is_a_usage_error(ctl, toy, load):
+    done = ctl("send", "a", "PING", load)
+
+    assert (done.returncode, toy.asked) == (2, [])
+    assert done.stderr.startswith("hiodctl send: the load ")
+
+
+def test_a_hand_that_failed_while_it_was_waited_for_is_exit_1(ctl, toy):
+    toy.answers["start"] = outcome("a", changed=True, state="failed", reason="exit 1")
+
+    done = ctl("start", "a")
+
+    assert (done.returncode, done.stdout) == (1, "a: failed, exit 1\n")
+
+
+def test_rolling_restarts_one_after_the_other(ctl, toy):
+    toy.answers["list"] = crew(row("w-0"), row("w-1"), row("w-2"))
+    toy.answers["restart"] = lambda asked: outcome(asked["names"][0], changed=True, state="ready")
+
+    done = ctl("restart", "--rolling=2", "w")
+
+    assert done.returncode == 0, done.stderr
+    assert [asked["names"] for name, asked in toy.asked if name == "restart"] == [
+        ["w-0", "w-1"],
+        ["w-2"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("second", "code"),
+    [
+        (outcome("w-1", changed=True, state="failed"), 1),
+        (AdminError("Timeout", state="starting"), 4),
+        (AdminError("SpawnFailed", step="fork"), 1),
+    ],
+)
+def test_rolling_ends_at_the_first_that_fails_and_says_which_were_left_alone(
+    ctl, toy, second, code
+):
+    toy.answers["list"] = crew(row("w-0"), row("w-1"), row("w-2"), row("w-3"))
+    toy.answers["restart"] = [outcome("w-0", changed=True, state="ready"), second]
+
+    done = ctl("restart", "--rolling", "w")
+
+    assert done.returncode == code
+    assert "hiodctl restart: ended there; not restarted: w-2, w-3\n" in done.stderr
+    assert [name for name, _ in toy.asked] == ["list", "restart", "restart"]
+
+
+def test_rolling_without_waiting_makes_no_sense(ctl):
+    assert ctl("restart", "--rolling", "--no-wait", "w").returncode == 2
+
+
+def test_shutdown_waits_until_the_boss_hangs_up(ctl, toy):
+    toy.hang_up = {"shutdown"}
+
+    done = ctl("shutdown")
+
+    assert (done.returncode, done.stdout) == (0, "the boss has ended\n")
+
+
+def test_shutdown_of_a_boss_that_stays_times_out(ctl):
+    done = ctl("shutdown", "--timeout", "0.1")
+
+    assert done.returncode == 4
+    assert "the boss is still there after 0.1 s" in done.stderr
+
+
+# ----------------------------------------------------------------- waiting
+
+
+def test_wait_returns_at_once_when_all_is_there(ctl, toy):
+    done = ctl("wait", "a")
+
+    assert (done.returncode, done.stdout) == (0, "a: ready\n")
+    assert [name for name, _ in toy.asked] == ["list"]
+
+
+def test_wait_looks_again_when_something_happened_since_its_first_look(ctl, toy):
+    toy.answers["list"] = [crew(row("a", "starting")), crew(row("a", "registering")),
+                           crew(row("a", "ready"))]  # fmt: skip
+    toy.news = [[happened(413, "one")], [happened(414, "two")]]
+
+    done = ctl("wait", "a")
+
+    assert (done.returncode, done.stdout) == (0, "a: ready\n")
+    assert [asked for name, asked in toy.asked if name == "subscribe"] == [{"since": 412}]
+
+
+def test_wait_times_out_naming_who_is_late(ctl, toy):
+    toy.answers["list"] = crew(row("a", "starting"), row("b"))
+
+    done = ctl("wait", "a", "b", "--timeout", "0.2")
+
+    assert done.returncode == 4
+    assert done.stderr == "hiodctl wait: not ready within 0.2 s: a is starting\n"
+
+
+def test_wait_does_not_wait_for_what_cannot_come(ctl, toy):
+    toy.answers["list"] = crew(row("a", "failed"))
+
+    done = ctl("wait", "a")
+
+    assert done.returncode == 1
+    assert done.stderr == ("hiodctl wait: a is failed and stays so until started: hiodctl why a\n")
+
+
+def test_wait_for_gone_is_content_with_a_hand_nobody_knows(ctl, toy):
+    toy.answers["list"] = [crew(row("a", "stopping")), AdminError("NoSuchHand", name="a")]
+    toy.news = [[happened(413, "gone")]]
+
+    assert ctl("wait", "--for", "gone", "a").returncode == 0
+
+
+# ----------------------------------------------------------------- what goes wrong
+
+
+@pytest.mark.parametrize(
+    ("refused", "code"),
+    [
+        (AdminError("NoSuchHand", name="x", near=["a"]), 1),
+        (AdminError("NotPermitted", needs="operate", have="read"), 1),
+        (AdminError("Conflict", "others come after it", code="needed", hands=["b"]), 1),
+        (AdminError("Timeout", state="stopping"), 4),
+        (AdminError("Unavailable", state="store"), 1),
+    ],
+)
+def test_a_refusal_is_one_sentence_and_an_exit_code(ctl, toy, refused, code):
+    toy.answers["stop"] = refused
+
+    said, coded = ctl("stop", "x"), ctl("stop", "x", "--json")
+
+    assert said.returncode == coded.returncode == code
+    assert said.stdout == ""
+    assert said.stderr.startswith("hiodctl stop: ")
+    assert said.stderr.count("\n") == 1
+    assert json.loads(coded.stdout) == failure(refused)
+
+
+def test_problems_of_a_spec_are_listed_one_a_line(ctl, toy):
+    toy.answers["add"] = AdminError(
+        "BadSpec",
+        problems=[
+            {"path": "tock", "code": "range", "message": "must be 0 or more, got -1", "got": -1},
+            {"path": "logs", "code": "unknown", "message": 'unknown key; did you mean "log"?'},
+        ],
+    )
+
+    done = ctl("add", "x", "--doer", "a:B")
+
+    assert done.returncode == 1
+    assert done.stderr == (
+        "hiodctl add: the spec cannot be used: 2 problems\n"
+        "  tock: must be 0 or more, got -1\n"
+        '  logs: unknown key; did you mean "log"?\n'
+    )
+
+
+@pytest.mark.parametrize(("words", "sentence"), [(["lits"], 'no verb "lits"'), (["stop"], "which")])
+def test_a_usage_error_is_exit_2_and_asks_nobody(ctl, toy, words, sentence):
+    done = ctl(*words)
+
+    assert (done.returncode, done.stdout, toy.asked) == (2, "", [])
+    assert sentence in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_no_socket_at_all_is_exit_3_naming_where_was_looked(ctl, home):
+    done = ctl("list", socket_path=f"{home}/none.sock")
+
+    assert done.returncode == 3
+    assert done.stderr.startswith(
+        f"hiodctl list: no boss at {home}/none.sock: there is no such socket"
+    )
+
+
+def test_a_socket_nobody_listens_at_is_exit_3(ctl, home):
+    with socket.socket(socket.AF_UNIX) as gone:
+        gone.bind(f"{home}/dead.sock")
+
+    done = ctl("list", "--json", socket_path=f"{home}/dead.sock")
+
+    assert done.returncode == 3
+    assert json.loads(done.stdout)["error"] == "NoBoss"
+    assert "nobody listens" in done.stdout
+
+
+def test_the_environment_names_the_socket_and_is_named_when_it_is_wrong(ctl, toy, home):
+    assert ctl("ping", socket_path=None, env={"HIOD_SOCKET": toy.path}).returncode == 0
+
+    done = ctl("ping", socket_path=None, env={"HIOD_SOCKET": f"{home}/x"})
+
+    assert done.returncode == 3
+    assert done.stderr.endswith("(the path is from $HIOD_SOCKET)\n")
+
+
+def test_a_boss_of_the_users_own_is_found_and_pointed_at(ctl, toy, home):
+    (home / "hiod").mkdir()
+    os.link(toy.path, home / "hiod" / "admin.sock")
+    env = {"XDG_RUNTIME_DIR": str(home)}
+
+    assert ctl("ping", "--user", socket_path=None, env=env).returncode == 0
+    done = ctl("ping", socket_path=f"{home}/none", env=env)
+
+    assert f"there is {home}/hiod/admin.sock (with --user)" in done.stderr
+
+
+def test_a_boss_that_goes_away_unanswered_is_exit_3_and_nothing_is_claimed(ctl, toy):
+    toy.answers["stop"] = None
+    toy.hang_up = {"stop"}
+
+    done = ctl("stop", "a")
+
+    assert done.returncode == 3
+    assert "whether it did what was asked is not known" in done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_a_closed_socket_names_who_asks_and_the_group_that_may(toy):
+    Path(toy.path).parent.chmod(0o755)
+    Path(toy.path).chmod(0o660)
+
+    code = (
+        # What is imported later may lie where nobody may read.
+        "import grp, os, pwd, sys; from hiod.admin.client import Client;"
+        "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
+        "try: Client(sys.argv[1]).call('ping')\n"
+        "except Exception as ex: print(type(ex).__name__, ex)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, toy.path], capture_output=True, text=True, timeout=30,
+        check=True,
+    )  # fmt: skip
+
+    assert done.stdout == (
+        f"NotAllowed nobody (uid 65534) may not connect to {toy.path}: that takes group root;"
+        " an administrator can add you (usermod -aG root nobody), then log in anew\n"
+    )
+
+
+def test_a_reader_that_leaves_early_is_no_failure(toy):
+    toy.answers["list"] = crew(*[row(f"h{n}") for n in range(3000)])
+
+    with subprocess.Popen(
+        [*HIODCTL, "--socket", toy.path, "list"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as ctl:
+        ctl.stdout.readline()
+        ctl.stdout.close()
+        assert ctl.stderr.read() == b""
+        assert ctl.wait(10) == 0
+
+
+def test_ctrl_c_ends_a_follower_without_a_traceback(toy):
+    toy.answers["events"] = reply(schema.EventsReply(events=[happened(1, "a: x")], seq=1))
+
+    with subprocess.Popen(
+        [*HIODCTL, "--socket", toy.path, "events", "-f"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    ) as ctl:  # fmt: skip
+        assert ctl.stdout.readline().endswith(b"a: x\n")
+        ctl.send_signal(signal.SIGINT)
+        assert ctl.stderr.read() == b""
+        assert ctl.wait(10) == 130
+
+
+# ----------------------------------------------------------------- the client by itself
+
+
+def test_a_client_keeps_its_connection_and_makes_a_new_one_when_the_boss_has_left(toy):
+    with Client(toy.path) as client:
+        assert client.call("ping") == {}
+        assert client.call("list")["seq"] == 412
+        toy.hang_up = {"ping"}
+        client.call("ping")
+        assert client.wait_closed(5)
+        assert client.call("list")["seq"] == 412
+
+
+def test_a_client_takes_no_answer_for_an_answer_to_something_else(toy):
+    toy.answers["about"] = None
+    with Client(toy.path, timeout_s=0.1) as client:
+        with pytest.raises(NoAnswer, match=r"did not answer about within 0\.1 s"):
+            client.call("about")
+        assert client.call("list")["seq"] == 412
+
+
+def test_a_stream_may_be_left_and_the_client_used_again(toy):
+    toy.news = [[happened(1, "x")], [happened(2, "y")]]
+    with Client(toy.path) as client:
+        stream = client.call("subscribe", more=True)
+        assert next(stream)["events"][0]["seq"] == 1
+        stream.close()
+        assert client.call("list")["seq"] == 412
+
+
+def test_a_stream_ends_when_its_time_is_over(toy):
+    toy.news = [[happened(1, "x")]]
+    with Client(toy.path) as client:
+        stream = client.call("subscribe", more=True, within_s=0.2)
+        next(stream)
+        with pytest.raises(NoAnswer):
+            next(stream)
+
+
+def test_what_is_no_boss_is_called_so(home):
+    path = f"{home}/other.sock"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+        client = Client(path)
+        talk = threading.Thread(target=_say_hello, args=(listener,))
+        talk.start()
+        with pytest.raises(NoBoss, match=r"what listens at .* is not a boss"):
+            client.call("ping")
+        talk.join(5)
+
+
+def _say_hello(listener):
+    line, _ = listener.accept()
+    with line:
+        line.recv(4096)
+        line.sendall(b"220 smtp ready\n")
+
+
+def test_the_socket_is_looked_for_in_the_documented_order():
+    env = {"HIOD_SOCKET": "/e", "XDG_RUNTIME_DIR": "/x"}
+
+    assert find_socket("/g", user=True, environ=env, uid=5) == ("/g", "--socket")
+    assert find_socket(None, user=True, environ=env, uid=5) == ("/e", "$HIOD_SOCKET")
+    assert find_socket(None, user=True, environ={}, uid=5) == (
+        "/run/user/5/hiod/admin.sock",
+        "--user",
+    )
+    assert find_socket(None, user=False, environ={}, uid=5) == ("/run/hiod/admin.sock", "system")
