@@ -16,6 +16,7 @@ import subprocess
 import sys
 from collections import deque
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hiod.errors import LauncherError, SpawnError
@@ -23,7 +24,7 @@ from hiod.host import packets
 from hiod.host.packets import BAD_START, DUMP_SIGNAL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
 __all__ = [
     "BAD_START",
@@ -170,6 +171,7 @@ class Launcher:
         id: names its socket.
         pid: of the launcher process.
         python: its interpreter; empty until `Hello` of one that was found.
+        version: of the hiod it runs; empty until `Hello`.
     """
 
     def __init__(
@@ -187,6 +189,7 @@ class Launcher:
         self.id = ident
         self.pid = pid
         self.python = python
+        self.version = ""
         self._sock = sock
         self._child = child
         self._connected = True
@@ -223,7 +226,7 @@ class Launcher:
         ident = os.urandom(5).hex()
         program = python or sys.executable
         with contextlib.suppress(FileExistsError):
-            os.mkdir(f"{runtime_dir}/launcher", 0o700)
+            Path(runtime_dir, "launcher").mkdir(0o700)
         ours, theirs = socket.socketpair(
             socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC
         )
@@ -257,29 +260,20 @@ class Launcher:
     @classmethod
     def find(cls, runtime_dir: str) -> list[Launcher]:
         """Connect to every living launcher of a runtime directory; unlink dead ones' sockets."""
-        directory = f"{runtime_dir}/launcher"
-        try:
-            names = sorted(os.listdir(directory))
-        except FileNotFoundError:
-            return []
         found = []
-        for name in names:
-            if not name.endswith(".sock"):
-                continue
-            path = f"{directory}/{name}"
+        for path in sorted(Path(runtime_dir, "launcher").glob("*.sock")):
             sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
-            sock.setblocking(False)  # noqa: FBT003 - the socket module's own signature
+            sock.setblocking(False)
             try:
-                sock.connect(path)
+                sock.connect(str(path))
                 raw = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
             except ConnectionRefusedError:
                 sock.close()
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(path)  # nobody listens there and nobody will: ids are never reused
+                path.unlink(missing_ok=True)  # nobody listens nor ever will: ids are not reused
             except OSError:
                 sock.close()  # gone between listing and connecting, or its door is crowded
             else:
-                found.append(cls(name.removesuffix(".sock"), sock, pid=struct.unpack("3i", raw)[0]))
+                found.append(cls(path.stem, sock, pid=struct.unpack("3i", raw)[0]))
         return found
 
     def __repr__(self) -> str:
@@ -458,6 +452,8 @@ class Launcher:
 
     def _read(self, message: dict[str, Any] | None, fds: list[int]) -> Event | None:
         """Translate one packet; what is not understood is skipped, its descriptors closed."""
+        if message and message.get("op") == "busy":
+            self._refusal = str(message.get("message"))
         make = _EVENTS.get(str(message.get("op"))) if message else None
         if message is None or make is None:
             packets.discard(fds)
@@ -471,12 +467,14 @@ class Launcher:
         if make is Hello:
             self._greeted = True
             self.python = str(message.get("python"))
+            self.version = str(message.get("version"))
         try:
             fields = {name: message[name] for name in make.__dataclass_fields__ if name in message}
-            return make(**{**fields, "launcher": self.id})
+            event: Event = make(**{**fields, "launcher": self.id})
         except TypeError:
             packets.discard(fds[: len(wanted)])  # a field is missing: not what it says it is
             return None
+        return event
 
 
 _EVENTS: dict[str, type[Any]] = {

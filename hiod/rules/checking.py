@@ -209,6 +209,10 @@ class Flag(Kind):
 _MANY: Final = 1e9  # thirty years in seconds; more is a slip of the keyboard
 
 
+def _figure(bound: float) -> str:
+    return str(bound) if isinstance(bound, int) else f"{bound:.10g}"
+
+
 @dataclass(frozen=True, slots=True)
 class Number(Kind):
     """A finite number between bounds, whole or not; a fraction is read as float."""
@@ -231,8 +235,8 @@ class Number(Kind):
     def _bounds(self) -> str:
         if self.above is not None:
             return f"greater than {self.above:g}"
-        low = f"{self.least:g}"
-        return f"at least {low}" if self.most == _MANY else f"{low} to {self.most:g}"
+        low = _figure(self.least)
+        return f"at least {low}" if self.most == _MANY else f"{low} to {_figure(self.most)}"
 
     def read(self, value: object, spot: Spot) -> Any:
         """Take integers and, unless whole, finite floats within the bounds."""
@@ -247,7 +251,7 @@ class Number(Kind):
         if value < self.least:
             return spot.refuse("out_of_range", f"must be at least {self.least:g}", value)
         if value > self.most:
-            return spot.refuse("out_of_range", f"must be at most {self.most:.10g}", value)
+            return spot.refuse("out_of_range", f"must be at most {_figure(self.most)}", value)
         return value if self.whole else float(value)
 
     def schema(self) -> dict[str, Any]:

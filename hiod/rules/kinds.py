@@ -22,6 +22,7 @@ from hiod.rules.checking import (
     Spot,
     Text,
     did_you_mean,
+    near,
 )
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ VARIABLES: Final = (
 """In every hand's environment, and replaced as ``${NAME}`` where a key says so."""
 
 _ABSOLUTE: Final = ("/", "${HIOD_STATE_DIR}", "${HIOD_ADDR}", "${HIOD_BOSS_ADDR}")
+_LEAD: Final = "HIOD_"
 _VARIABLE: Final = re.compile(r"\$\{(HIOD_[^{}]*)\}?")
 _DEEPEST: Final = 32  # levels of opts; with a request around them they stay below its 64
 
@@ -65,8 +67,11 @@ def check_variables(text: str, spot: Spot) -> bool:
             good = False
         elif name not in VARIABLES:
             shown = f"${{{name}}}" if name.isidentifier() else "a ${HIOD_…}"
-            hint = did_you_mean(name, VARIABLES) or f"; there are {', '.join(VARIABLES)}"
-            spot.refuse("unknown_variable", f"has {shown}, which hiod does not know{hint}")
+            best = near(name.removeprefix(_LEAD), [one.removeprefix(_LEAD) for one in VARIABLES])
+            hint = (
+                f"did you mean {_LEAD}{best[0]}?" if best else f"there are {', '.join(VARIABLES)}"
+            )
+            spot.refuse("unknown_variable", f"has {shown}, which hiod does not know; {hint}")
             good = False
     return good
 

@@ -1,8 +1,8 @@
 """What the daemon's rules speak about: hands, what happens to them, what is to be done.
 
 Everything here is frozen: a rule takes a ``Hand`` and an event and returns another ``Hand`` and
-actions. Instants named ``*_at`` or ``since`` are tyme: CLOCK_MONOTONIC seconds of this boot. What is shown
-or kept for people is wall time and is worked out where it is shown.
+actions. Instants named ``*_at`` or ``since`` are tyme: CLOCK_MONOTONIC seconds of this boot. What
+is shown or kept for people is wall time and is worked out where it is shown.
 
 Invariant: ``wanted`` is changed by operators only, ``state`` by events only.
 """
@@ -143,6 +143,7 @@ class Hand:
         stop_asked_at: when it was asked to end.
         then: what follows the stop.
         asked_by: who asked for the end that is under way.
+        ended_by: what it took to end it: END, a signal's name, TERM or KILL; "" if nobody asked.
         end: how its latest process ended.
         leaving: it leaves the crew as soon as it has ended.
         next_spec: the definition to take at its next start, if another.
@@ -171,6 +172,7 @@ class Hand:
     stop_asked_at: float = 0.0
     then: Then = Then.REST
     asked_by: str = ""
+    ended_by: str = ""
     end: End | None = None
     leaving: bool = False
     next_spec: HandSpec | None = None

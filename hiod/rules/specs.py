@@ -549,15 +549,18 @@ def _nowhere(name: str, names: Iterable[str], byname: Mapping[str, HandSpec]) ->
 
 def _check_cycles(byname: Mapping[str, HandSpec], problems: list[Problem]) -> None:
     """Tell of cycles of ``after``, each by the names in it; one edge of each is then dropped."""
-    graph = {name: {one for one in spec.after if one in byname} for name, spec in byname.items()}
+    graph = {name: [one for one in spec.after if one in byname] for name, spec in byname.items()}
+    place = {name: at for at, name in enumerate(byname)}
     while True:
         try:
             graphlib.TopologicalSorter(graph).prepare()
         except graphlib.CycleError as error:
-            cycle: list[str] = error.args[1][::-1]
-            spot = _spot(byname[cycle[0]], problems).at("after")
-            spot.refuse("cycle", f"leads back to itself: {' after '.join(cycle)}")
-            graph[cycle[0]].discard(cycle[1])
+            ring: list[str] = error.args[1][:0:-1]  # its ends are the same hand
+            first = min(range(len(ring)), key=lambda at: place[ring[at]])
+            ring = [*ring[first:], *ring[:first]]
+            spot = _spot(byname[ring[0]], problems).at("after")
+            spot.refuse("cycle", f"leads back to itself: {' after '.join([*ring, ring[0]])}")
+            graph[ring[0]].remove(ring[1])
         else:
             return
 

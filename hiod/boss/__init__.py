@@ -1,0 +1,1 @@
+"""Process one: keeps the crew."""

@@ -1,0 +1,78 @@
+"""The mailboxes of the crew: bound before a hand exists, kept while it is a member.
+
+Decides when a mailbox's path comes and goes. Leaves the memos in it alone: boss and launcher never
+read a living hand's mailbox. Invariant: the path of a living hand is never bound anew.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from contextlib import suppress
+from pathlib import Path
+
+from hiod.core.uxd.uxding import bindMailbox
+
+PATH_BYTES = 107
+"""Longest path of a Unix socket on Linux."""
+
+
+class Mailroom:
+    """The mailbox sockets of one boss, by hand."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._boxes: dict[str, socket.socket] = {}
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._boxes
+
+    def path(self, name: str) -> str:
+        """Return where the mailbox of ``name`` is, or would be."""
+        return str(self._folder / f"{name}.uxd")
+
+    def take(self, name: str, fd: int) -> None:
+        """Go on with a mailbox that a launcher held; a second copy of one we have is closed."""
+        if name in self._boxes:
+            os.close(fd)
+            return
+        self._boxes[name] = socket.socket(fileno=fd)
+
+    def bind(self, name: str) -> int:
+        """Return the mailbox's descriptor, binding it first if need be.
+
+        Raises:
+            OSError: it cannot be bound there.
+        """
+        if name not in self._boxes:
+            with suppress(FileNotFoundError):
+                # Whoever was behind it is gone: the locks admit one boss, and it holds no such box.
+                Path(self.path(name)).unlink()
+            self._boxes[name] = bindMailbox(self.path(name))
+        return self._boxes[name].fileno()
+
+    def empty(self, name: str) -> int:
+        """Throw away what waits in the mailbox of a hand that is not there; return how many grams."""
+        box = self._boxes.get(name)
+        count = 0
+        while box is not None:
+            try:
+                box.recv(1, socket.MSG_DONTWAIT)
+            except OSError:
+                break
+            count += 1
+        return count
+
+    def drop(self, name: str) -> None:
+        """Close the mailbox of a hand that left the crew and remove its path."""
+        box = self._boxes.pop(name, None)
+        if box is not None:
+            box.close()
+        with suppress(FileNotFoundError):
+            Path(self.path(name)).unlink()
+
+    def close(self) -> None:
+        """Close all mailboxes; their paths stay, for the hands that live on."""
+        for box in self._boxes.values():
+            box.close()
+        self._boxes.clear()

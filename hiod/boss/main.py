@@ -1,0 +1,354 @@
+"""``hiod``: the command that is a boss, or checks what one would be told.
+
+The only place that builds everything. Decides the order of a start: places, locks, files, state, what
+is alive, then the turns. Leaves all else to what it builds. Exit codes: 0 stopped as asked, 75 its
+hands are left to the next boss, 78 configuration, 1 the rest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import grp
+import os
+import resource
+import secrets
+import socket
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import hiod
+from hiod.admin.server import Access, AdminDoer
+from hiod.base.doing import Doer, Doist
+from hiod.boss import places, survey
+from hiod.boss.config import Config, build
+from hiod.boss.desk import Desk
+from hiod.boss.mailroom import Mailroom
+from hiod.boss.overseer import Overseer
+from hiod.core.uxd.uxding import bindMailbox
+from hiod.errors import ConfigError, HiodError
+from hiod.host import journal, procs
+from hiod.host.files import read_files
+from hiod.host.notify import Notify, listen_fds
+from hiod.host.store import Store, Turn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from hiod.boss.places import Places
+    from hiod.boss.survey import Survey
+
+OK, FAILED, KEPT, MISCONFIGURED = 0, 1, 75, 78
+
+TOCK_S = 2**-10
+"""The boss's grid: how exact its times are. It sleeps all the same until something is true."""
+GROUP = "hiod"
+"""Group that may reach the admin socket, where there is one of that name."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit code."""
+    options = _parser().parse_args(argv)
+    where = places.resolve(
+        os.environ,
+        config=options.config_dir,
+        runtime=getattr(options, "runtime_dir", None),
+        state=getattr(options, "state_dir", None),
+        user=options.user,
+    )
+    try:
+        return int(options.verb(options, where))
+    except ConfigError as error:
+        _complain(_config_words(error, where.config))
+        return MISCONFIGURED
+    except HiodError as error:
+        _complain(str(error))
+        return FAILED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="hiod", description="Keeps a crew of cooperating processes running."
+    )
+    parser.add_argument("--version", action="version", version=f"hiod {hiod.__version__}")
+    verbs = parser.add_subparsers(required=True, metavar="run | check")
+    run = verbs.add_parser("run", help="be the boss, in the foreground unless told otherwise")
+    run.set_defaults(verb=run_boss)
+    run.add_argument("--detach", action="store_true", help="go on in the background once ready")
+    run.add_argument("--runtime-dir", metavar="DIR", help="sockets and lock (default /run/hiod)")
+    run.add_argument("--state-dir", metavar="DIR", help="what is kept (default /var/lib/hiod)")
+    run.add_argument("--log-style", choices=journal.STYLES, default="auto", help="how to log")
+    run.add_argument("--log-level", choices=tuple(journal.LEVELS), help="the least that is logged")
+    check = verbs.add_parser("check", help="say what is wrong with the crew files, if anything")
+    check.set_defaults(verb=check_files)
+    for each in (run, check):
+        each.add_argument("--config-dir", metavar="DIR", help="hiod.toml and crew.d (/etc/hiod)")
+        each.add_argument("--user", action="store_true", help="use the user's directories")
+    return parser
+
+
+def _complain(text: str) -> None:
+    print(f"hiod: {text}", file=sys.stderr)  # noqa: T201 - the command's own voice
+
+
+def _config_words(error: ConfigError, folder: Path) -> str:
+    count = len(error.problems)
+    lines = [f"cannot use the files in {folder}: {count} problem{'s' if count != 1 else ''}"]
+    lines += [f"  {one['path']}: {one['message']}" for one in error.problems]
+    return "\n".join(lines)
+
+
+def read_config(folder: Path) -> Config:
+    """Read and check all files of a configuration directory.
+
+    Raises:
+        ConfigError: with every problem of every file.
+    """
+    found = read_files(folder)
+    return build(found.sources, problems=found.problems)
+
+
+def check_files(_options: argparse.Namespace, where: Places) -> int:
+    """Say whether the files could be applied."""
+    config = read_config(where.config)
+    count = len(config.hands)
+    print(f"{where.config}: fine, {count} definition{'s' if count != 1 else ''}")  # noqa: T201 - the command's answer
+    return OK
+
+
+# ---------------------------------------------------------------------------- run
+
+
+def run_boss(options: argparse.Namespace, where: Places) -> int:
+    """Be the boss until told to end."""
+    where.make()
+    locks = places.Locks(where)
+    told = _Told(None)
+    if options.detach:
+        read_config_or_adopt(where)
+        told = _detach(where, locks)
+    try:
+        return _run(options, where, told)
+    except (HiodError, OSError) as error:
+        if not told.waiting:
+            raise
+        told.failed(error, where)
+        return MISCONFIGURED if isinstance(error, ConfigError) else FAILED
+    finally:
+        locks.close()
+
+
+def read_config_or_adopt(where: Places) -> None:
+    """Complain about broken files on the terminal while there is one, if they will be applied."""
+    if not any((where.runtime / "launcher").glob("*.sock")):
+        read_config(where.config)
+
+
+class _Told:
+    """Tells whoever started a detached boss how that went; without one, nobody."""
+
+    def __init__(self, fd: int | None) -> None:
+        self._fd = fd
+
+    @property
+    def waiting(self) -> bool:
+        return self._fd is not None
+
+    def _say(self, text: str) -> None:
+        if self._fd is not None:
+            with contextlib.suppress(OSError):
+                os.write(self._fd, text.encode())
+            os.close(self._fd)
+            self._fd = None
+
+    def ready(self) -> None:
+        self._say(f"{OK}\n")
+
+    def failed(self, error: HiodError | OSError, where: Places) -> None:
+        if isinstance(error, ConfigError):
+            self._say(f"{MISCONFIGURED}\n{_config_words(error, where.config)}")
+        else:
+            self._say(f"{FAILED}\n{error}")
+
+
+def _detach(where: Places, locks: places.Locks) -> _Told:
+    """Become a daemon; the process that was started waits for its word, says it and ends."""
+    from daemon import DaemonContext  # noqa: PLC0415 - only a detached boss needs it
+
+    reader, writer = os.pipe()
+    if os.fork() > 0:
+        os.close(writer)
+        with open(reader, "rb") as pipe:
+            code, _, text = pipe.read().decode().partition("\n")
+        if text:
+            _complain(text)
+        os._exit(int(code) if code else FAILED)
+    os.close(reader)
+    log = open(where.logs / "hiod.log", "ab", buffering=0)  # noqa: SIM115 - for the daemon's life
+    context = DaemonContext(
+        detach_process=True,
+        files_preserve=[writer, log, *locks.fds()],
+        stdout=log,
+        stderr=log,
+        umask=0o027,
+        working_directory="/",
+        prevent_core=False,
+        signal_map={},
+    )
+    context.open()
+    locks.sign()
+    return _Told(writer)
+
+
+def _run(options: argparse.Namespace, where: Places, told: _Told) -> int:
+    notify = Notify(os.environ)
+    given = listen_fds(os.environ)
+    nofile = _take_descriptors()
+    store = Store.open(where.database)
+    try:
+        saved = store.load()
+        found = survey.survey(where, saved, hiod.__version__)
+        config, files = _configure(where, found)
+        store.keep(events=config.boss.events_keep, deaths=config.boss.deaths_keep)
+        style = journal.configure(
+            "json" if options.detach else options.log_style,
+            options.log_level or config.boss.log_level,
+        )
+        log_default = "file" if options.detach else "journal" if style == "journal" else "inherit"
+        boss = Overseer(
+            name=config.boss.name,
+            fd=_boss_socket(where, found),
+            places=where,
+            store=store,
+            turn=Turn,
+            config=config,
+            survey=found,
+            mailroom=Mailroom(where.mailboxes),
+            watch=procs.Watch(),
+            notify=notify,
+            tell=_teller(),
+            crew_id=_crew_id(store, saved.meta),
+            log_default=log_default,
+            nofile=nofile,
+        )
+        boss.files = files
+        boss.when_ready = told.ready
+        return _take_turns(boss, config, given, notify)
+    finally:
+        store.close()
+
+
+def _take_turns(boss: Overseer, config: Config, given: dict[str, int], notify: Notify) -> int:
+    where = boss.places
+    desk = Desk(boss, read_config=lambda: read_config(where.config), version=hiod.__version__)
+    boss.on_reload = desk.reload
+    listener, ours = _listener(where, given)
+    admin = AdminDoer(
+        [listener],
+        desk.handle,
+        access=Access(
+            config.admin.admin, config.admin.operate, config.admin.read, boss_uid=os.getuid()
+        ),
+        note=lambda event, facts: boss.tell(
+            "admin.faulted" if event == "admin.fault" else "admin.denied",
+            **{"method": "?", "user": facts.get("uid"), "why": event, **facts},
+        ),
+    )
+    desk.figures = admin.figures
+    desk.limits = admin.limits.facts
+    doers: list[Doer] = [boss, admin]
+    if notify.watchdog_s:
+        doers.append(Heartbeat(notify, tock=notify.watchdog_s / 3))
+    try:
+        Doist(name="hiod", real=True, tock=TOCK_S, tyme=time.monotonic(), doers=doers).do()
+    finally:
+        listener.close()
+        if ours:
+            where.admin_socket.unlink(missing_ok=True)
+    return KEPT if boss.outcome == "keep" else OK
+
+
+class Heartbeat(Doer):
+    """Tells systemd's watchdog that the boss's loop turns."""
+
+    def __init__(self, notify: Notify, *, tock: float) -> None:
+        super().__init__(tock=tock)
+        self._notify = notify
+
+    def recur(self, tyme: float) -> bool:
+        """Ping once."""
+        del tyme
+        self._notify.watchdog()
+        return False
+
+
+def _configure(where: Places, found: Survey) -> tuple[Config, str]:
+    """Read the files. Broken ones stop a cold start; a living crew is kept without them."""
+    try:
+        return read_config(where.config), "ok"
+    except ConfigError as error:
+        if found.cold:
+            raise
+        found.notes.append(("config.broken", {"problems": str(error)}))
+        return Config(), f"broken: {error}"
+
+
+def _crew_id(store: Store, meta: dict[str, str]) -> str:
+    """Return the mark of this crew, made with its database."""
+    crew_id = meta.get("crew_id")
+    if crew_id is None:
+        crew_id = secrets.token_hex(8)
+        store.commit(Turn(meta={"crew_id": crew_id}, durable=True))
+    return crew_id
+
+
+def _take_descriptors() -> tuple[int, int]:
+    """Use as many descriptors as this user may; return what it was, for the hands."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return soft, hard
+
+
+def _boss_socket(where: Places, found: Survey) -> int:
+    """Return the boss's memo socket: the one that launchers held, or a new one."""
+    if found.boss_fd is not None:
+        return found.boss_fd
+    where.boss_socket.unlink(missing_ok=True)
+    return bindMailbox(str(where.boss_socket)).detach()
+
+
+def _listener(where: Places, given: dict[str, int]) -> tuple[socket.socket, bool]:
+    """Return the admin listener, systemd's or our own, and whether its path is ours to remove."""
+    if given:
+        return socket.socket(fileno=given.get("admin", next(iter(given.values())))), False
+    path = where.admin_socket
+    path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    before = os.umask(0o117)
+    try:
+        listener.bind(str(path))
+    except OSError as error:
+        listener.close()
+        raise places.PlaceError(f"cannot bind {path}: {error.strerror}") from error
+    finally:
+        os.umask(before)
+    with contextlib.suppress(KeyError, PermissionError):
+        os.chown(path, -1, grp.getgrnam(GROUP).gr_gid)
+    listener.listen(128)
+    return listener, True
+
+
+def _teller() -> Callable[..., None]:
+    """Return what puts an event into the log."""
+    log = journal.logger()
+
+    def tell(event: str, level: str, facts: dict[str, object]) -> None:
+        getattr(log, level)(event, **{key: v for key, v in facts.items() if v is not None})
+
+    return tell
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,203 @@
+"""Where a boss keeps its things, and the locks that admit one boss to them.
+
+Decides paths from flags, systemd's variables and defaults, in that order. Invariant: whoever holds
+a ``Locks`` is the only boss of its runtime directory and of its state directory.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from hiod.errors import HiodError, SizeError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+
+PATH_BYTES = 107
+"""Longest path of a Unix socket on Linux (``sun_path`` less its NUL)."""
+NAME_CHARS = 45
+"""Longest name of a hand: 40 characters and a number."""
+
+
+class PlaceError(HiodError):
+    """A directory cannot be used; the sentence says which and what would do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """The three directories of a boss.
+
+    Attributes:
+        config: ``hiod.toml`` and ``crew.d``; may be absent.
+        runtime: sockets and the lock; gone with the machine's run.
+        state: the database and the hands' own directories; kept.
+    """
+
+    config: Path
+    runtime: Path
+    state: Path
+
+    @property
+    def admin_socket(self) -> Path:
+        """Where operators are heard."""
+        return self.runtime / "admin.sock"
+
+    @property
+    def boss_socket(self) -> Path:
+        """Where hands are heard."""
+        return self.runtime / "boss.uxd"
+
+    @property
+    def mailboxes(self) -> Path:
+        """Folder of the hands' mailboxes."""
+        return self.runtime / "m"
+
+    @property
+    def database(self) -> Path:
+        """The state database."""
+        return self.state / "hiod.db"
+
+    @property
+    def logs(self) -> Path:
+        """Folder of log files."""
+        return self.state / "log"
+
+    def hand_state(self, name: str) -> Path:
+        """Return a hand's own directory."""
+        return self.state / "hands" / name
+
+    def make(self) -> None:
+        """Make the directories with their modes.
+
+        Raises:
+            PlaceError: one cannot be made or used.
+            SizeError: a mailbox's path would be too long for the system.
+        """
+        longest = len(os.fsencode(self.mailboxes)) + 1 + NAME_CHARS + len(".uxd")
+        shortest = len(os.fsencode(self.mailboxes)) + 1 + 1 + len(".uxd")
+        if shortest > PATH_BYTES:
+            raise SizeError(
+                f"runtime directory {self.runtime} is too long: a mailbox in it has at least "
+                f"{shortest} bytes (with the longest name {longest}), the system takes "
+                f"{PATH_BYTES}; choose a shorter --runtime-dir"
+            )
+        for folder, mode in (
+            (self.runtime, 0o755),
+            (self.mailboxes, 0o700),
+            (self.runtime / "launcher", 0o700),
+            (self.state, 0o700),
+            (self.state / "hands", 0o700),
+            (self.logs, 0o700),
+        ):
+            try:
+                folder.mkdir(mode=mode, parents=True, exist_ok=True)
+            except OSError as error:
+                raise PlaceError(
+                    f"cannot make directory {folder}: {error.strerror}; "
+                    "choose others with --runtime-dir and --state-dir, or make it for this user"
+                ) from error
+            if not os.access(folder, os.W_OK | os.X_OK):
+                raise PlaceError(
+                    f"cannot write to directory {folder} as uid {os.getuid()}; "
+                    "choose others with --runtime-dir and --state-dir"
+                )
+
+
+def resolve(
+    environ: Mapping[str, str],
+    *,
+    config: str | None = None,
+    runtime: str | None = None,
+    state: str | None = None,
+    user: bool = False,
+) -> Places:
+    """Return the places: flags, then systemd's variables, then the system's or the user's."""
+    system = os.getuid() == 0 and not user
+    home = Path(environ.get("HOME") or "/")
+    if system:
+        fallback = (Path("/etc/hiod"), Path("/run/hiod"), Path("/var/lib/hiod"))
+    else:
+        run = environ.get("XDG_RUNTIME_DIR") or f"/tmp/hiod-{os.getuid()}"  # noqa: S108 - XDG's advice without a session; modes and owner are checked
+        fallback = (
+            Path(environ.get("XDG_CONFIG_HOME") or home / ".config") / "hiod",
+            Path(run) / "hiod",
+            Path(environ.get("XDG_STATE_HOME") or home / ".local" / "state") / "hiod",
+        )
+    given = (config, runtime, state)
+    variables = ("CONFIGURATION_DIRECTORY", "RUNTIME_DIRECTORY", "STATE_DIRECTORY")
+    found = [
+        Path(flag or environ.get(variable, "").split(":")[0] or default)
+        for flag, variable, default in zip(given, variables, fallback, strict=True)
+    ]
+    return Places(*(Path(os.path.abspath(path)) for path in found))  # noqa: PTH100 - no resolving of links: the paths are an interface
+
+
+class Locks:
+    """The locks of one boss; held until closed or until the process ends."""
+
+    def __init__(self, places: Places) -> None:
+        """Take both locks.
+
+        Raises:
+            PlaceError: another boss has one of them, named with its pid.
+        """
+        self._fds: list[int] = []
+        for path, what in (
+            (places.runtime / "boss.lock", places.runtime),
+            (places.state / "boss.lock", places.state),
+        ):
+            try:
+                self._fds.append(self._take(path, what))
+            except BaseException:
+                self.close()
+                raise
+
+    def _take(self, path: Path, what: Path) -> int:
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise PlaceError(f"cannot open lock {path}: {error.strerror}") from error
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            holder = os.pread(fd, 32, 0).decode("ascii", "replace").strip() or "unknown"
+            os.close(fd)
+            raise PlaceError(
+                f"another boss (pid {holder}) has {what}; stop it first, "
+                "or give this one other directories with --runtime-dir and --state-dir"
+            ) from None
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+        return fd
+
+    def fds(self) -> list[int]:
+        """Return the descriptors, for whoever closes all others."""
+        return list(self._fds)
+
+    def sign(self) -> None:
+        """Write this process's pid into the locks: a daemon has another than its parent had."""
+        for fd in self._fds:
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+
+    def close(self) -> None:
+        """Give the locks back."""
+        for fd in self._fds:
+            os.close(fd)
+        self._fds.clear()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self.close()

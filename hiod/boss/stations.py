@@ -1,0 +1,124 @@
+"""What the boss knows of a hand beyond the rules: descriptors, beats, samples, health.
+
+Nothing here outlives the boss; it is found again, or asked for again. Invariant: a descriptor is
+closed by the station that holds it, once.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from hiod.base.crewing import agrees
+from hiod.rules.health import Beat
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from hiod.host.launching import Launcher
+    from hiod.rules.health import HealthState, Sample
+
+
+@dataclass(slots=True)
+class Station:
+    """One hand, as the boss sees it now.
+
+    Attributes:
+        addr: where its memos go.
+        token: mark of its present incarnation.
+        launcher: parent of its process; None when that has ended.
+        pidfd: its process; words: its last words; both None when there are none.
+        hio: it speaks as hio's hands do.
+        told: what a hio hand was ever told of the book: it survives no contradiction.
+        answered: it has spoken to this boss.
+        adopted_at: wall time when this boss took it over from an earlier one.
+        early: a REG that came before the launcher's word: memo, source, credentials.
+        beat: its latest heartbeat and beat_at when that came (tyme).
+        sample: the latest look at its process.
+        rss_most: most memory seen.
+        health: what the witnesses make of it, once it is up.
+        taken: rungs of the ladder taken for the verdict that stands.
+        check_at: when time alone may change the verdict.
+        dump_due: a stack dump was asked for; dump_from: how long its last words were then.
+        stack: its latest stack dump.
+    """
+
+    addr: str
+    token: str = ""
+    launcher: Launcher | None = None
+    pidfd: int | None = None
+    words: int | None = None
+    hio: bool = False
+    told: dict[str, str] = field(default_factory=dict)
+    answered: bool = True
+    adopted_at: float | None = None
+    early: Any = None
+    beat: Mapping[str, Any] = field(default_factory=dict)
+    beat_at: float | None = None
+    sample: Sample | None = None
+    rss_most: int = 0
+    health: HealthState | None = None
+    taken: set[str] = field(default_factory=set)
+    check_at: float = 0.0
+    dump_due: bool = False
+    dump_from: int = 0
+    stack: str = ""
+
+    def reset(self, token: str) -> None:
+        """Begin a new incarnation: nothing of the former is true any more."""
+        self.close()
+        self.token = token
+        self.hio = False
+        self.told = {}
+        self.answered = True
+        self.adopted_at = None
+        self.early = None
+        self.beat = {}
+        self.beat_at = None
+        self.sample = None
+        self.rss_most = 0
+        self.health = None
+        self.taken = set()
+        self.check_at = 0.0
+        self.dump_due = False
+        self.stack = ""
+
+    def close(self) -> None:
+        """Close what is held of the process."""
+        for fd in (self.pidfd, self.words):
+            if fd is not None:
+                os.close(fd)
+        self.pidfd = self.words = None
+
+    def agrees(self, book: Mapping[str, str]) -> bool:
+        """Say whether a hio hand survives this book; noted as told when it does."""
+        if not agrees(self.told, book):
+            return False
+        self.told.update(book)
+        return True
+
+    def hear_beat(self, load: Mapping[str, Any], now: float) -> Beat:
+        """Keep a heartbeat; return it as evidence."""
+        self.beat = load
+        self.beat_at = now
+        return Beat(
+            now,
+            cycles=int(self.figure("cycles") or 0),
+            lag_s=(self.figure("lag_ms") or 0.0) / 1000,
+            outbox=int(self.figure("outbox") or 0),
+        )
+
+    def figure(self, name: str) -> float | None:
+        """Return a number of the latest heartbeat; None if it has none of that name."""
+        value = self.beat.get(name)
+        return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+
+    def beat_age(self, now: float) -> float | None:
+        """Return how long ago the latest heartbeat came, in seconds."""
+        return None if self.beat_at is None else max(0.0, now - self.beat_at)
+
+    def look(self, sample: Sample) -> None:
+        """Keep a look at its process."""
+        self.sample = sample
+        self.rss_most = max(self.rss_most, sample.rss_bytes)

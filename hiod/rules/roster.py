@@ -1,0 +1,224 @@
+"""The wanted crew against the actual one: who joins, who leaves, who may start or stop now.
+
+Decides membership and order. Leaves each hand's own life to ``policy``. Invariant: every member has
+exactly the hands its definition counts, apart from those that are leaving.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from hiod.rules.policy import satisfies
+from hiod.rules.records import LIVE, RESTING, Hand, State, Wanted
+from hiod.rules.specs import instances
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from hiod.rules.specs import HandSpec
+
+FILE = "file"
+RUNTIME = "runtime"
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One definition of the wanted crew.
+
+    Attributes:
+        spec: as wanted now; its ``count`` may have been changed by ``scale``.
+        source: ``file`` or ``runtime``: who defined it.
+        filed_count: the count the file had when it was last applied; while it stays, ``scale`` wins.
+    """
+
+    spec: HandSpec
+    source: str = RUNTIME
+    filed_count: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Crew:
+    """The wanted crew and the actual one.
+
+    Attributes:
+        members: wanted definitions by their name.
+        hands: hands by their own name; those leaving are still here.
+    """
+
+    members: Mapping[str, Member] = field(default_factory=dict)
+    hands: Mapping[str, Hand] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One difference between the crew as it is and as wanted.
+
+    Attributes:
+        kind: ``add``, ``remove`` or ``change``.
+        name: the definition's name.
+        member: what it is to be; None when it is removed.
+    """
+
+    kind: str
+    name: str
+    member: Member | None = None
+
+
+def base_of(hand: Hand) -> str:
+    """Return the name of the definition a hand comes from."""
+    return str(hand.spec.name)
+
+
+def hands_of(crew: Crew, name: str) -> tuple[Hand, ...]:
+    """Return the hands of one definition, in order of their number."""
+    mine = [hand for hand in crew.hands.values() if base_of(hand) == name]
+    return tuple(sorted(mine, key=lambda hand: -1 if hand.ordinal is None else hand.ordinal))
+
+
+def filed(spec: HandSpec, had: Member | None) -> Member:
+    """Return the member a crew file's definition makes, keeping a count that was scaled since."""
+    if (
+        had is not None
+        and had.source == FILE
+        and had.filed_count == spec.count
+        and had.spec.count is not None
+    ):
+        return Member(replace(spec, count=had.spec.count), FILE, spec.count)
+    return Member(spec, FILE, spec.count)
+
+
+def plan(crew: Crew, wanted: Sequence[HandSpec]) -> tuple[Change, ...]:
+    """Return what makes the crew what the files say; hands added at runtime are left alone."""
+    changes: list[Change] = []
+    names = {spec.name for spec in wanted}
+    for name, member in crew.members.items():
+        if member.source == FILE and name not in names:
+            changes.append(Change("remove", name))
+    for spec in wanted:
+        had = crew.members.get(spec.name)
+        new = filed(spec, had)
+        if had is None:
+            changes.append(Change("add", spec.name, new))
+        elif had != new:
+            changes.append(Change("change", spec.name, new))
+    return tuple(changes)
+
+
+def missing(crew: Crew, member: Member) -> tuple[Hand, ...]:
+    """Return the hands a member should have and has not, new and at rest."""
+    wanted = Wanted.UP if member.spec.start else Wanted.DOWN
+    return tuple(
+        Hand(name=name, spec=member.spec, ordinal=ordinal, wanted=wanted)
+        for name, ordinal in instances(member.spec)
+        if name not in crew.hands
+    )
+
+
+def surplus(crew: Crew, name: str) -> tuple[str, ...]:
+    """Return the hands that their definition no longer counts, highest number first."""
+    member = crew.members.get(name)
+    counted = {own for own, _ in instances(member.spec)} if member is not None else set()
+    return tuple(
+        hand.name
+        for hand in reversed(hands_of(crew, name))
+        if hand.name not in counted and not hand.leaving
+    )
+
+
+# ---------------------------------------------------------------------------- order
+
+
+def standing(crew: Crew) -> dict[str, str]:
+    """Return each hand that waits to start and whom it waits for; "" when it may start now."""
+    waiting = [
+        hand
+        for hand in crew.hands.values()
+        if hand.state is State.WAITING and hand.wanted is Wanted.UP
+    ]
+    if not waiting:
+        return {}
+    if not any(hand.spec.after for hand in waiting):
+        return dict.fromkeys((hand.name for hand in waiting), "")
+    groups: dict[str, list[Hand]] = {}
+    for hand in crew.hands.values():
+        groups.setdefault(base_of(hand), []).append(hand)
+    return {hand.name: _waits_for(crew, groups, hand) for hand in waiting}
+
+
+def _waits_for(crew: Crew, groups: Mapping[str, list[Hand]], hand: Hand) -> str:
+    """Say whom a hand waits for: ``after worker (backoff)``."""
+    for base in hand.spec.after:
+        if base not in crew.members:
+            return f"after {base} (no such hand)"
+        for other in groups.get(base, ()):
+            if not satisfies(other):
+                return f"after {other.name} ({other.state})"
+    return ""
+
+
+def dependents(crew: Crew, name: str) -> tuple[str, ...]:
+    """Return the definitions that come after the one called ``name``."""
+    return tuple(own for own, member in crew.members.items() if name in member.spec.after)
+
+
+def releasable(crew: Crew, pending: Iterable[str]) -> tuple[str, ...]:
+    """Return which of the hands to be stopped may be asked now: those no living one comes after.
+
+    Only hands that are themselves to be stopped hold another back: a hand that stays up although
+    the one it came after goes is the operator's wish.
+    """
+    waiting = [crew.hands[name] for name in pending if name in crew.hands]
+    holding: set[str] = set()
+    names = {hand.name for hand in waiting}
+    for hand in crew.hands.values():
+        going = hand.name in names or hand.state is State.STOPPING
+        if going and hand.state in LIVE:
+            holding.update(base for base in hand.spec.after if base != base_of(hand))
+    return tuple(hand.name for hand in waiting if base_of(hand) not in holding)
+
+
+def at_rest(hand: Hand) -> bool:
+    """Whether nothing of the hand is there or under way."""
+    return hand.process is None and hand.state in RESTING
+
+
+# ---------------------------------------------------------------------------- selection
+
+
+def select(
+    crew: Crew, names: Iterable[str], labels: Mapping[str, str]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the hands meant by names (hands, definitions, globs) and labels, and unknown names.
+
+    With names and labels both, a hand must be meant by both. With neither, none is meant.
+    """
+    found: dict[str, None] = {}
+    unknown: list[str] = []
+    asked = list(names)
+    for name in asked:
+        if name in crew.hands:
+            hits = [name]
+        elif name in crew.members:
+            hits = [hand.name for hand in hands_of(crew, name)]
+        elif any(letter in name for letter in "*?["):
+            hits = [
+                own
+                for own, hand in crew.hands.items()
+                if fnmatch.fnmatchcase(own, name) or fnmatch.fnmatchcase(base_of(hand), name)
+            ]
+            if not hits:
+                unknown.append(name)
+        else:
+            hits = []
+            unknown.append(name)
+        found.update(dict.fromkeys(hits))
+    if labels:
+        pool = found if asked else dict.fromkeys(crew.hands)
+        found = {
+            name: None
+            for name in pool
+            if all(crew.hands[name].spec.labels.get(key) == want for key, want in labels.items())
+        }
+    return tuple(found), tuple(unknown)
