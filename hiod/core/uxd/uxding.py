@@ -223,7 +223,7 @@ class Peer(Mixin):
         self._inherited = fd is not None
         self._inode: tuple[int, int] | None = None  # of the path, if bound here
         self._top: str | None = None  # temporary folder made here
-        self._view = memoryview(bytearray(0))
+        self._view: memoryview | None = None  # none before open: a memoryview cannot be pickled
         self._room: select.epoll | None = None
         self._watches: dict[Any, socket.socket] = {}
         self._watched: dict[int, Any] = {}
@@ -261,7 +261,7 @@ class Peer(Mixin):
             self.fault = f"cannot open {self.name!r} at {where}: {ex.strerror or ex}"
             self.opened = False
             return False
-        if len(self._view) != self.bs:
+        if self._view is None or len(self._view) != self.bs:
             self._view = memoryview(bytearray(self.bs))
         self.ls = ls
         self.opened = True
@@ -407,7 +407,7 @@ class Peer(Mixin):
             OSError: the socket cannot be read.
         """
         ls, view = self.ls, self._view
-        if ls is None:
+        if ls is None or view is None:
             return b"", None, None
         try:
             size, control, flags, src = ls.recvmsg_into((view,), _CRED_SPACE)
