@@ -67,6 +67,7 @@ def _common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--socket", metavar="PATH", help="the boss's admin socket")
     parser.add_argument("--user", action="store_true", help="this user's own boss")
     parser.add_argument("--json", action="store_true", help="the boss's own words, times in UTC")
+    parser.add_argument("-h", "--help", action="store_true", help="this text")
 
 
 def _hands(parser: argparse.ArgumentParser) -> None:
@@ -299,13 +300,12 @@ def _find_verb(argv: Sequence[str]) -> tuple[str, list[str]]:
             skip = False
         elif word == "--socket":
             skip = True
-        elif word in ("-h", "--help"):
-            return "help", []
+        elif word in ("-h", "--help", "help"):
+            verb = next((other for other in words[index + 1 :] if other in VERBS), None)
+            return (verb, ["--help"]) if verb else ("help", [])
         elif word in ("-V", "--version"):
             return "version", []
         elif not word.startswith("-"):
-            if word == "help":
-                return "help", []
             if word not in VERBS:
                 raise UsageError(_no_such_verb(word))
             return word, words[:index] + words[index + 1 :]
@@ -329,9 +329,13 @@ def _parse_verb(verb: str, rest: list[str]) -> argparse.Namespace:
         rest, tail = rest[:cut], rest[cut + 1 :]
     # "--rolling web" means one at a time, not "web" at a time.
     rest = ["--rolling=1" if word == "--rolling" else word for word in rest]
-    parser = _Parser(prog=f"hiodctl {verb}", description=about, allow_abbrev=False)
+    parser = _Parser(prog=f"hiodctl {verb}", description=about, allow_abbrev=False, add_help=False)
     _common(parser)
     configure(parser)
+    if "-h" in rest or "--help" in rest:
+        return argparse.Namespace(verb="help", text=parser.format_help())
+    # Unless it is given, mixing flags and names costs the making of a usage nobody reads: 8 ms.
+    parser.usage = ""
     parsed = parser.parse_intermixed_args(rest)
     parsed.verb = verb
     if parsed.socket and parsed.user:

@@ -58,7 +58,8 @@ def _watch(ask: Ask) -> None:
     while True:
         columns, lines = shutil.get_terminal_size()
         view = ask.view._replace(now=datetime.now(UTC), columns=columns)
-        _draw(render.top(reply, before, elapsed_s, sort, view, lines))
+        # One line less: the newline after the last would push the first off the screen.
+        _draw(render.top(reply, before, elapsed_s, sort, view, lines - 1))
         key = _key(looked_at + delay_s - time.monotonic())
         if key in ("q", "\x03", ""):
             return
