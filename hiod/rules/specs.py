@@ -560,7 +560,7 @@ def _check_cycles(byname: Mapping[str, HandSpec], problems: list[Problem]) -> No
             ring = [*ring[first:], *ring[:first]]
             spot = _spot(byname[ring[0]], problems).at("after")
             spot.refuse("cycle", f"leads back to itself: {' after '.join([*ring, ring[0]])}")
-            graph[ring[0]].remove(ring[1])
+            graph[ring[0]].remove(ring[1 % len(ring)])
         else:
             return
 
@@ -570,7 +570,11 @@ def _check_cycles(byname: Mapping[str, HandSpec], problems: list[Problem]) -> No
 
 def dump(spec: HandSpec) -> dict[str, Any]:
     """Return a hand as plain data, every key that is not absent; it parses to its equal."""
-    return dump_record(spec)
+    made = dump_record(spec)
+    if spec.command is not None:
+        for name in FOR_DOERS:
+            made.pop(name, None)
+    return made
 
 
 def dump_sparse(spec: HandSpec) -> dict[str, Any]:
