@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import orjson
 
-from hiod.hand import environ, words
+from hiod.hand import environ, kin, main, words
 from hiod.host.packets import BAD_START, DUMP_SIGNAL
 
 if TYPE_CHECKING:
@@ -136,11 +136,7 @@ def _steps(
 
 def _enter_cgroup(path: str | None) -> None:
     if path:
-        fd = os.open(f"{path}/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC)
-        try:
-            os.write(fd, b"0")
-        finally:
-            os.close(fd)
+        kin.write(f"{path}/cgroup.procs", b"0")
 
 
 def _open_log(log: str, order: dict[str, Any]) -> None:
@@ -176,7 +172,7 @@ def _journal(name: str, directory: str) -> int:
 
 def _make(directory: str | None) -> None:
     if directory:
-        os.makedirs(directory, mode=0o700, exist_ok=True)
+        os.makedirs(directory, mode=0o700, exist_ok=True)  # noqa: PTH103 - see `kin.read`
 
 
 def _enter(directory: str | None) -> None:
@@ -201,8 +197,7 @@ def _surround(order: dict[str, Any]) -> None:
     for entry in order.get("env_file") or ():
         optional, path = entry.startswith("-"), entry.removeprefix("-")
         try:
-            with open(path, encoding="utf-8", errors="surrogateescape") as file:
-                texts.append(file.read())
+            texts.append(kin.read(path).decode("utf-8", "surrogateescape"))
         except OSError as ex:
             if not optional:
                 raise
@@ -246,23 +241,15 @@ def _name(ground: Ground, name: str, generation: int) -> None:
     allowed (a sandbox without /proc) only the name is less clear.
     """
     with contextlib.suppress(OSError):
-        _overwrite("/proc/self/comm", 0, name[:_COMM_BYTES].encode())
+        kin.write("/proc/self/comm", name[:_COMM_BYTES].encode())
     with contextlib.suppress(OSError):
         if ground.mark is not None:
             address, room = ground.mark
-            _overwrite("/proc/self/mem", address, environ.mark(name, generation, room))
+            kin.write("/proc/self/mem", environ.mark(name, generation, room), address)
         if ground.title is not None:
             address, room = ground.title
             title = f"hiod-hand {name}".encode()[: room - 1].ljust(room, b"\0")
-            _overwrite("/proc/self/mem", address, title)
-
-
-def _overwrite(path: str, offset: int, content: bytes) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        os.pwrite(fd, content, offset)
-    finally:
-        os.close(fd)
+            kin.write("/proc/self/mem", title, address)
 
 
 def _work(order: dict[str, Any], ground: Ground, *, mailbox: bool) -> int:
@@ -273,8 +260,6 @@ def _work(order: dict[str, Any], ground: Ground, *, mailbox: bool) -> int:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     faulthandler.enable(file=_WORDS, all_threads=True)
     faulthandler.register(DUMP_SIGNAL, file=_WORDS, all_threads=True, chain=False)
-    from hiod.hand import main
-
     sys.argv = [str(order["name"])]
     gc.enable()
     code = main.work(order, ground.sys_path, mailbox=_MAILBOX if mailbox else -1, words_fd=_WORDS)

@@ -125,7 +125,7 @@ class _Reader:
     def __init__(self) -> None:
         self.found: dict[str, str] = {}
         self.notes: list[str] = []
-        self._state = self._before_key
+        self._state: _State = self._before_key
         self._key = ""
         self._value: list[str] = []
         self._solid = 0  # so many characters of the value are not trailing space

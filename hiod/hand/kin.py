@@ -29,13 +29,13 @@ class Stat(NamedTuple):
 
 def boot_id() -> str:
     """Return the kernel's name for this boot."""
-    return _read("/proc/sys/kernel/random/boot_id").decode().strip()
+    return read("/proc/sys/kernel/random/boot_id").decode().strip()
 
 
 def stat(pid: int) -> Stat | None:
     """Return what the kernel says of a process, or None if there is none of that pid."""
     try:
-        raw = _read(f"/proc/{pid}/stat")
+        raw = read(f"/proc/{pid}/stat")
     except OSError:
         return None
     before, _, after = raw.rpartition(b")")
@@ -53,7 +53,7 @@ def stat(pid: int) -> Stat | None:
 def environ(pid: int) -> bytes:
     """Return a process's environment block, or nothing if it is gone or not ours to read."""
     try:
-        return _read(f"/proc/{pid}/environ")
+        return read(f"/proc/{pid}/environ")
     except OSError:
         return b""
 
@@ -62,12 +62,12 @@ def children(pid: int) -> list[int]:
     """Return the direct children of a process, those of all its threads."""
     found: list[int] = []
     try:
-        tasks = os.listdir(f"/proc/{pid}/task")
+        tasks = os.listdir(f"/proc/{pid}/task")  # noqa: PTH208 - see `read`
     except OSError:
         return found
     for task in tasks:
         with contextlib.suppress(OSError):
-            found += map(int, _read(f"/proc/{pid}/task/{task}/children").split())
+            found += map(int, read(f"/proc/{pid}/task/{task}/children").split())
     return found
 
 
@@ -107,24 +107,30 @@ def kill(victim: Stat) -> bool:
 def kill_cgroup(path: str) -> bool:
     """Kill all of a cgroup at once; False if this kernel or this directory cannot."""
     try:
-        fd = os.open(f"{path}/cgroup.kill", os.O_WRONLY | os.O_CLOEXEC)
+        write(f"{path}/cgroup.kill", b"1")
     except OSError:
         return False
-    try:
-        os.write(fd, b"1")
-    except OSError:
-        return False
-    finally:
-        os.close(fd)
     return True
 
 
-def _read(path: str) -> bytes:
+def read(path: str) -> bytes:
+    """Return all of a file; pathlib and buffered files are more than a hand needs to load."""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         parts = []
         while part := os.read(fd, 65536):
             parts.append(part)
         return b"".join(parts)
+    finally:
+        os.close(fd)
+
+
+def write(path: str, content: bytes, at: int = 0) -> None:
+    """Write to a file that exists, from an offset on."""
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        if at:
+            os.lseek(fd, at, os.SEEK_SET)
+        os.write(fd, content)
     finally:
         os.close(fd)

@@ -13,6 +13,7 @@ import contextlib
 import ctypes
 import faulthandler
 import gc
+import io
 import os
 import resource
 import select
@@ -25,6 +26,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hiod.hand import birth, environ, kin, words
+from hiod.hand import main as hand
 from hiod.host import packets
 
 if TYPE_CHECKING:
@@ -59,7 +61,7 @@ class _Boss:
     """The connection to the one boss, and the packets it has not taken yet."""
 
     def __init__(self, sock: socket.socket) -> None:
-        sock.setblocking(False)  # noqa: FBT003 - the socket module's own signature
+        sock.setblocking(False)
         self.sock = sock
         self.greeted = False
         pid = _peer(sock)[0]
@@ -151,7 +153,7 @@ class Launcher:
                     self._answer_the_door()
         finally:
             with contextlib.suppress(FileNotFoundError):
-                os.unlink(self._path)
+                os.unlink(self._path)  # noqa: PTH108 - see `kin.read`
 
     def _finished(self) -> bool:
         if self._quit:
@@ -296,7 +298,7 @@ class Launcher:
         key = _key(message)
         given = dict(zip(message["fds"], fds, strict=True))
         name, generation = key
-        refusal = {"name": name, "generation": generation, "path": None}
+        refusal: dict[str, Any] = {"name": name, "generation": generation, "path": None}
         if self._retired or key in self._ended or any(h.key == key for h in self._hands.values()):
             why = "retires" if self._retired else f"knows generation {generation} of {name} already"
             boss.tell("refused", step="order", errno=None, message=f"launcher {why}", **refusal)
@@ -373,7 +375,7 @@ class Launcher:
     def _remember(self, one: _Hand, status: int, usage: resource.struct_rusage, swept: int) -> None:
         name, generation = one.key
         signalled = os.WIFSIGNALED(status)
-        facts = {
+        facts: dict[str, Any] = {
             "name": name,
             "generation": generation,
             "token": one.token,
@@ -506,17 +508,17 @@ def _listen(path: str) -> socket.socket:
     finally:
         os.umask(umask)
     sock.listen(8)
-    sock.setblocking(False)  # noqa: FBT003 - the socket module's own signature
+    sock.setblocking(False)
     # Whoever finds the path refusing takes its owner for dead and unlinks it.
-    os.rename(fresh, path)
+    os.rename(fresh, path)  # noqa: PTH104 - see `kin.read`
     return sock
 
 
 def _wakeup_socket() -> socket.socket:
     """Return what becomes readable when a child dies."""
     ours, kernels = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-    ours.setblocking(False)  # noqa: FBT003 - the socket module's own signature
-    kernels.setblocking(False)  # noqa: FBT003
+    ours.setblocking(False)
+    kernels.setblocking(False)
     signal.set_wakeup_fd(kernels.detach(), warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     return ours
@@ -530,26 +532,22 @@ def prepare(cgroup: str | None) -> birth.Ground:
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     if cgroup:
-        with open(f"{cgroup}/cgroup.procs", "w", encoding="ascii") as file:
-            file.write("0")
+        kin.write(f"{cgroup}/cgroup.procs", b"0")
     with contextlib.suppress(PermissionError):
         os.setsid()  # it leads one already if a boss started it
     if ctypes.CDLL(None, use_errno=True).prctl(_SUBREAPER, 1, 0, 0, 0):
         raise OSError(ctypes.get_errno(), "cannot become a child subreaper")
     nofile = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (nofile[1], nofile[1]))
-    with open("/proc/self/comm", "w", encoding="ascii") as file:
-        file.write("hiod-launcher")
+    kin.write("/proc/self/comm", b"hiod-launcher")
     mark, title = _own_blocks()
     pythonpath = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     for name in environ.unwanted(tuple(os.environ)):
         del os.environ[name]
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(line_buffering=True, errors="backslashreplace")
-    with contextlib.suppress(Exception):
-        from hiod.hand import main as hand
-
-        hand.warm_up()
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(line_buffering=True, errors="backslashreplace")
+    hand.warm_up()
     handled = {number for number in signal.valid_signals() if _handled(number)} | {signal.SIGCHLD}
     sys.path_importer_cache.clear()
     # What lives now lives as long as the launcher: no collection, here or in a hand, need look
@@ -573,8 +571,7 @@ def _handled(number: int) -> bool:
 
 def _own_blocks() -> tuple[tuple[int, int] | None, tuple[int, int] | None]:
     """Return address and room of the mark in the environment block, and of the command line."""
-    with open("/proc/self/stat", "rb") as file:
-        fields = file.read().rpartition(b")")[2].split()
+    fields = kin.read("/proc/self/stat").rpartition(b")")[2].split()
     args, args_end = int(fields[_ARGS]), int(fields[_ARGS + 1])
     title = (args, args_end - args) if args else None
     block = kin.environ(os.getpid())
@@ -597,7 +594,7 @@ def main(argv: Sequence[str]) -> int:
     ground = prepare(args.cgroup)
     launcher = Launcher(args.runtime, args.id, ground)
     if args.fd is not None:
-        os.set_inheritable(args.fd, False)  # noqa: FBT003 - the os module's own signature
+        os.set_inheritable(args.fd, False)
         launcher.adopt(socket.socket(fileno=args.fd))
     launcher.run()
     return 0

@@ -35,8 +35,8 @@ class HandDoist(Doist):
     def ended(self, doer: Any) -> None:
         """Stop after the last Doer besides the Crewer; a hand of only a Crewer goes on."""
         super().ended(doer)
-        left = [one for one in self.doers if one is not doer and getattr(one, "done", None) is None]
-        if len(self.doers) > 1 and not left:
+        left = (deed[2] for deed in self.deeds if deed[2] is not doer)
+        if all(isinstance(one, Crewer) for one in left):
             self.halt()
 
 
@@ -55,16 +55,12 @@ class DoersError(Exception):
 def warm_up() -> None:
     """In the launcher: use once what every hand uses, so that all share it."""
     try:
-        raise LookupError("warming up")
-    except LookupError as ex:
+        _named("hiod:nothing")
+    except DoersError as ex:
         "".join(traceback.format_exception(ex))
-    with contextlib.suppress(DoersError):
-        _named("hiod:__version__")
 
 
-def work(
-    order: Mapping[str, Any], sys_path: Sequence[str], *, mailbox: int, words_fd: int
-) -> int:
+def work(order: Mapping[str, Any], sys_path: Sequence[str], *, mailbox: int, words_fd: int) -> int:
     """Make the doers of an order, run them to their end and return the exit code.
 
     Args:
@@ -74,7 +70,7 @@ def work(
         words_fd: memfd of the last words.
     """
     try:
-        sys.path[:] = [*order.get("path") or (), *_pythonpath(), *sys_path]
+        sys.path[:] = [*(order.get("path") or ()), *_pythonpath(), *sys_path]
         doers = make_doers(order, mailbox)
         doist = HandDoist(
             name=str(order["name"]),
@@ -108,7 +104,7 @@ def wind_up(code: int) -> NoReturn:
     threading = sys.modules.get("threading")
     with contextlib.suppress(Exception):  # a hand that is done ends, whatever its callbacks raise
         if threading is not None:
-            threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001 - waits for threads
+            threading._shutdown()  # noqa: SLF001 - waits for threads
     with contextlib.suppress(Exception):  # as above
         atexit._run_exitfuncs()  # noqa: SLF001 - there is no public way to end as Python does
     for stream in (sys.stdout, sys.stderr):

@@ -77,9 +77,12 @@ def receive(sock: socket.socket) -> tuple[bytes, list[int]]:
         BlockingIOError: nothing is there.
         OSError: the connection broke.
     """
-    payload, controls, _, _ = sock.recvmsg(
-        MAX_BYTES, _ROOM, socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
-    )
+    how = socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
+    try:
+        payload, controls, _, _ = sock.recvmsg(MAX_BYTES, _ROOM, how)
+    except ConnectionResetError:
+        # The other side left without reading all: said once, before what it said last.
+        payload, controls, _, _ = sock.recvmsg(MAX_BYTES, _ROOM, how)
     fds: list[int] = []
     for level, kind, data in controls:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
