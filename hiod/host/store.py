@@ -160,7 +160,7 @@ class Store:
         wal = path.with_name(path.name + "-wal")
         try:
             if not path.exists():
-                if wal.exists():
+                if wal.exists() and wal.stat().st_size:
                     raise StoreError(
                         f"{path} is missing while {wal.name} beside it holds what was last"
                         " written: put the file back, or move both away to start with an empty"
@@ -293,10 +293,10 @@ class Store:
             self._write(turn)
             trimmed = self._trim(turn)
             db.execute("COMMIT")
-        except sqlite3.ProgrammingError:
-            raise  # ours: closed, or another thread
         except sqlite3.Error as ex:
             self._roll_back()
+            if isinstance(ex, sqlite3.ProgrammingError):
+                raise  # ours: closed, another thread, a value that is none
             raise StoreError(f"cannot write the state database {self.path}: {ex}") from ex
         except BaseException:
             self._roll_back()
@@ -370,9 +370,10 @@ class Store:
             self._full = full
 
     def _roll_back(self) -> None:
-        # SQLite has rolled back by itself after some errors, and only after some.
-        if self._db.in_transaction:
-            with suppress(sqlite3.Error):  # the disk may refuse even that; the next BEGIN says so
+        # SQLite has rolled back by itself after some errors, and only after some. The disk may
+        # refuse even this; then the next turn's BEGIN says so, and comes here again.
+        with suppress(sqlite3.Error):
+            if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
 
     def _ask(self, query: str, values: Iterable[object] = ()) -> list[tuple[Any, ...]]:
