@@ -49,19 +49,12 @@ class Asked:
 
     __slots__ = ("answer", "doer", "name", "over", "tag")
 
-    def __init__(self, doer: Doer | None, name: str, tag: str) -> None:
+    def __init__(self, doer: Any, name: str, tag: str) -> None:
         self.doer = doer
         self.name = name
         self.tag = tag
         self.answer: MemoDom | None = None
         self.over = False
-
-    def settle(self, answer: MemoDom | None) -> None:
-        """Give the answer, or None at the timeout, and wake who asked."""
-        self.answer = answer
-        self.over = True
-        if self.doer is not None:
-            self.doer.wake()
 
 
 class Desk:
@@ -69,13 +62,14 @@ class Desk:
 
     Attributes:
         claims: the Doer of each tag.
+        waiting: by name not in the book, until when each memo to it waits, and the memo.
     """
 
     def __init__(self, crewer: Crewer) -> None:
         self.claims: dict[str, CrewDoer] = {}
         self._crewer = crewer
         self._held: deque[tuple[float, Rx, MemoDom]] = deque()
-        self._waiting: dict[str, deque[tuple[float, str]]] = {}
+        self.waiting: dict[str, deque[tuple[float, str]]] = {}
         self._waitingCount = 0
         self._asks: dict[str, Asked] = {}
         self._askDue: list[tuple[float, str]] = []
@@ -133,17 +127,15 @@ class Desk:
             raise ValueError(f"cannot ask {tag!r}: a tag is {TAG_MIN} to {TAG_MAX} letters A to Z")
         self._asked += 1
         ident = f"{self._crewer.generation}.{self._asked}"
-        asked = Asked(doer, self._known(name), tag)
+        asked = Asked(doer or self._crewer.running(), self._known(name), tag)
         self._asks[ident] = asked
         try:
             if not self._send(name, asking(self._crewer.name, ident, tag, load or {})):
                 return None
             heapq.heappush(self._askDue, (self._now() + timeout, ident))
             self._crewer.wake()  # it must take the new deadline in
-            # Woken by nobody, a Doer that did not say who it is looks at every cycle.
-            pause = 0.0 if doer is None else math.inf
             while not asked.over:
-                yield pause
+                yield math.inf
             return asked.answer
         finally:
             self._asks.pop(ident, None)
@@ -165,7 +157,7 @@ class Desk:
             crewer.dead(text, name, "too many wait for a name in the book")
             return False
         self._waitingCount += 1
-        self._waiting.setdefault(name, deque()).append((self._now() + WAIT_S, text))
+        self.waiting.setdefault(name, deque()).append((self._now() + WAIT_S, text))
         crewer.wake()
         return True
 
@@ -235,15 +227,21 @@ class Desk:
         if asked is None or asked.over or asked.name != dom.name or not isinstance(load, dict):
             self._crewer.drop("answer nobody waits for", rx)
         else:
-            asked.settle(MemoDom(tag=asked.tag, name=dom.name, load=load))
+            self._end(asked, MemoDom(tag=asked.tag, name=dom.name, load=load))
+
+    def _end(self, asked: Asked, answer: MemoDom | None) -> None:
+        """Give a question its answer, or None at its time, and wake who asked."""
+        asked.answer = answer
+        asked.over = True
+        self._crewer.rouse(asked.doer)
 
     # --- what waits
 
     def booked(self) -> None:
         """Look again at what waits for the book: it has changed."""
-        for name in [name for name in self._waiting if self._crewer.getAddr(name) is not None]:
+        for name in [name for name in self.waiting if self._crewer.getAddr(name) is not None]:
             addr = self._crewer.getAddr(name)
-            for _, text in self._waiting.pop(name):
+            for _, text in self.waiting.pop(name):
                 self._waitingCount -= 1
                 self._crewer.memoit(text, addr)  # refused: counted there
         held, self._held = self._held, deque()
@@ -259,16 +257,16 @@ class Desk:
         while self._askDue and self._askDue[0][0] <= now:
             asked = self._asks.get(heapq.heappop(self._askDue)[1])
             if asked is not None and not asked.over:
-                asked.settle(None)
+                self._end(asked, None)
         while self._held and self._held[0][0] <= now:
             self._crewer.drop("source never in the book", self._held.popleft()[1])
-        for name in [name for name, texts in self._waiting.items() if texts[0][0] <= now]:
-            texts = self._waiting[name]
+        for name in [name for name, texts in self.waiting.items() if texts[0][0] <= now]:
+            texts = self.waiting[name]
             while texts and texts[0][0] <= now:
                 self._waitingCount -= 1
                 self._crewer.dead(texts.popleft()[1], name, "name never in the book")
             if not texts:
-                del self._waiting[name]
+                del self.waiting[name]
 
     def dueAt(self) -> float:
         """Tell the tyme at which ``expire`` will have something to do, math.inf for never."""
@@ -277,8 +275,8 @@ class Desk:
         at = self._askDue[0][0] if self._askDue else math.inf
         if self._held:
             at = min(at, self._held[0][0])
-        if self._waiting:
-            at = min(at, *(texts[0][0] for texts in self._waiting.values()), math.inf)
+        if self.waiting:
+            at = min(at, *(texts[0][0] for texts in self.waiting.values()), math.inf)
         return at
 
 

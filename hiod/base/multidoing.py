@@ -11,6 +11,7 @@ Names and signatures are those of ``hio.base.multidoing``.
 from __future__ import annotations
 
 import os
+import select
 import signal
 import sys
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -85,7 +86,7 @@ REAP_S = 1.0
 """How long a Bosser that ends waits for the hands it has asked to end."""
 
 
-class MultiDoerBase(Namer, PeerMemoer, Doer):
+class MultiDoerBase(Namer, PeerMemoer, Doer):  # type: ignore[misc]  # Peer's send and temp win
     """What a Bosser and a Crewer share: a socket of their own, a book of peers, an end by signal.
 
     Attributes:
@@ -95,6 +96,8 @@ class MultiDoerBase(Namer, PeerMemoer, Doer):
 
     Tagex: ClassVar[TagDomCodex] = TagDex
     Signals: ClassVar[tuple[signal.Signals, ...]] = (signal.SIGINT, signal.SIGTERM)
+    Recurs: ClassVar[list[Any]] = []
+    """Those recur methods that wait for facts."""
 
     def __init__(
         self,
@@ -109,6 +112,9 @@ class MultiDoerBase(Namer, PeerMemoer, Doer):
         self.graceful = False
         self._logger: logging.Logger | None = None
         self._entered = False
+        self._prompt = (
+            False  # what is queued is sent at once: after the first recur, outside of service
+        )
         self._former: dict[signal.Signals, Any] = {}
 
     @property
@@ -154,11 +160,36 @@ class MultiDoerBase(Namer, PeerMemoer, Doer):
         self.graceful = True
         self.wake()
 
+    def fds(self) -> tuple[int, ...]:
+        """Give what to wait for.
+
+        A subclass with a recur of its own and no tock has none: as in hio it runs every cycle.
+        One with the tock math.inf runs when a memo comes, when woken, and at its deadlines.
+        """
+        if self.tock == 0.0 and type(self).recur not in self.Recurs:
+            return ()
+        return super().fds()
+
+    def service(self) -> None:
+        """Receive, sort, send; then wait for what is due next."""
+        self._prompt = False
+        try:
+            super().service()
+        finally:
+            self._prompt = True
+        self.wake(at=self.dueAt())
+
     def memoit(self, memo: str, dst: Any, vid: str | None = None, key: Any = None) -> bool:
-        """Queue a memo and run at once to send it; False when there is no room for it."""
+        """Send a memo; False when there is no room for it, which is counted in ``deads``.
+
+        It leaves at once, if it can; before the first recur, and while memos are being served,
+        with the rest at the end of that.
+        """
         taken = super().memoit(memo, dst, vid, key)
-        if taken:
-            self.wake()
+        if taken and self._prompt:
+            self.serviceAllTx()
+            if self.outboxDepth:
+                self.wake()
         return taken
 
     def drop(self, reason: str, rx: Rx) -> None:
@@ -210,6 +241,8 @@ class Bosser(MultiDoerBase):
         self.crew: dict[str, HandDom] = {}
         self.side = BossSide(name)
         self._leaving: set[str] = set()
+        self._living: dict[int, str] = {}  # name by pidfd
+        self._deaths: select.epoll | None = None
 
     @property
     def crewed(self) -> bool:
@@ -241,16 +274,17 @@ class Bosser(MultiDoerBase):
         if self.graceful:
             sys.exit()
         self.service()
-        self._bury()
-        self.wake(at=self.dueAt())
-        if self.ctx is None or any(_alive(dom) for dom in self.crew.values()):
+        if self.ctx is None or self._living:
             return False
-        missing = self.side.expected - self.side.book.keys()
+        missing = ", ".join(sorted(self.side.expected - self.side.book.keys()))
         if missing and self.logger is not None:
-            names = ", ".join(sorted(missing))
-            self.logger.error("every hand has ended, and never registered: %s", names)
-        self.service()  # what a hand said last is here before the news of its end
+            self.logger.error("every hand has ended, and never registered: %s", missing)
         return True
+
+    def service(self) -> None:
+        """Take deaths in, then memos: what a hand said last is in before its end counts."""
+        self._bury()
+        super().service()
 
     def exit(self) -> None:
         """Close the socket, ask what is left of the crew to end, and reap what does."""
@@ -258,14 +292,21 @@ class Bosser(MultiDoerBase):
             super().exit()
             self.close(clear=True)
         finally:
-            living = [dom.proc for dom in self.crew.values() if _alive(dom)]
+            living = [self.crew[name].proc for name in self._living.values()]
             for proc in living:
                 proc.terminate()
             _reap(living, REAP_S)
+            for fd in self._living:
+                os.close(fd)
+            self._living.clear()
+            if self._deaths is not None:
+                self._deaths.close()
+                self._deaths = None
 
     def fds(self) -> tuple[int, ...]:
-        """The socket's descriptors and each living hand's."""
-        return (*super().fds(), *(d.proc.sentinel for d in self.crew.values() if _alive(d)))
+        """Give the socket's descriptors, and one that tells of deaths."""
+        deaths = () if self._deaths is None else (self._deaths.fileno(),)
+        return (*super().fds(), *deaths)
 
     def extend(self, loads: Iterable[Mapping[str, Any]]) -> None:
         """Start more hands; the others hear of each when it has registered.
@@ -290,9 +331,11 @@ class Bosser(MultiDoerBase):
             self._leaving.add(name)
             dom.exiting = True
             addr = self.getAddr(name)
-            if addr is not None:
+            if name not in self._living.values():
+                self._leave(name)
+            elif addr is not None:
                 self.memoit(self.side.end(), addr)
-            elif _alive(dom):
+            else:
                 dom.proc.terminate()
         self.wake()
 
@@ -359,14 +402,23 @@ class Bosser(MultiDoerBase):
 
             self.ctx = multiprocessing.get_context("spawn")
         proc = self.ctx.Process(name=name, target=self.start, kwargs=dict(load, boss=boss))
+        proc.start()
         self.crew[name] = HandDom(proc=proc)
         self.side.expected.add(name)
-        proc.start()
+        if self._deaths is None:
+            self._deaths = select.epoll()
+        pidfd = os.pidfd_open(proc.pid or 0)
+        self._living[pidfd] = name
+        self._deaths.register(pidfd, select.EPOLLIN)
 
     def _register(self, memo: MemoDom, rx: Rx) -> None:
         """Take one registration in and answer it."""
-        dom = self.crew.get(memo.name)
-        if dom is not None and _alive(dom) and rx.cred and rx.cred[0] != dom.proc.pid:
+        name = memo.name
+        if (
+            name in self._living.values()
+            and rx.cred is not None
+            and rx.cred[0] != self.crew[name].proc.pid
+        ):
             self.drop("REG from another process", rx)
             return
         said, reason = self.side.hearReg(memo, rx[1])
@@ -388,16 +440,23 @@ class Bosser(MultiDoerBase):
             self.addNameAddr(name, addr)
 
     def _bury(self) -> None:
-        """Take those that were to leave and are dead out of crew and book."""
-        gone = [name for name in self._leaving if not _alive(self.crew[name])]
-        for name in gone:
-            self._leaving.discard(name)
-            self.crew.pop(name).proc.join()
-            self.side.leave(name)
-        if gone:
-            self._rebook()
-            for text, addr in self.side.books() if self.crewed else ():
-                self.memoit(text, addr)
+        """Reap the dead; those that were to leave are out of crew and book."""
+        for fd, _ in () if self._deaths is None else self._deaths.poll(0):
+            name = self._living.pop(fd)
+            os.close(fd)  # which takes it out of the epoll
+            self.crew[name].proc.join()
+            if name in self._leaving:
+                self._leave(name)
+
+    def _leave(self, name: str) -> None:
+        """Take a dead hand out of crew and book, and tell the others."""
+        self._leaving.discard(name)
+        del self.crew[name]
+        self.side.leave(name)
+        self._rebook()
+        if self.crewed:
+            for text, addr in self.side.books():
+                self.memoit(text, addr, key="BOK")
 
 
 class Crewer(MultiDoerBase):
@@ -467,27 +526,40 @@ class Crewer(MultiDoerBase):
 
     def recur(self, tyme: float) -> bool:
         """Serve what is there to be served, say what is due; never done."""
+        del tyme
         if self.graceful:
             self._leave()
-            return False
-        self.service()
-        self._desk.expire(tyme)
-        boss = self._side.boss.path
-        said = self._side.due(tyme, self._figures)
-        if said and boss:
-            for memo in said:
-                self.memoit(memo, boss, key=tagOf(memo))
-            self.serviceAllTx()
-        self.wake(at=min(self.dueAt(), self._desk.dueAt(), self._side.dueAt()))
+        else:
+            self.service()
         return False
+
+    def service(self) -> None:
+        """Serve what is there to be served and say to the boss what is due."""
+        self._prompt = False
+        now = self.now()
+        self.serviceAllRx()
+        self._desk.expire(now)
+        for memo in self._side.due(now, self._figures):
+            self.memoit(memo, self._side.boss.path, key=tagOf(memo))
+        self.serviceAllTx()
+        self._prompt = True
+        self.wake(at=self.dueAt())
+
+    def dueAt(self) -> float:
+        """Tell the tyme at which ``service`` has something to do by itself."""
+        return min(super().dueAt(), self._desk.dueAt(), self._side.dueAt())
 
     def exit(self) -> None:
         """Send what is queued, for a second at most, and close the socket last of all."""
         try:
-            if self.opened:
-                self.drain(DRAIN_S)
+            if self.opened and not self.drain(DRAIN_S) and self.logger is not None:
+                self.logger.error("ended with %d memos unsent", self.outboxDepth)
+            if self._desk.waiting and self.logger is not None:
+                names = ", ".join(self._desk.waiting)
+                self.logger.error("ended with memos to names never in the book: %s", names)
             self.close(clear=True)
         finally:
+            self._prompt = False
             super().exit()
 
     def force(self, signum: int | None = None, frame: Any = None) -> None:
@@ -554,7 +626,7 @@ class Crewer(MultiDoerBase):
             tag: what kind of memo it is asked with.
             load: the question.
             timeout: seconds of tyme to wait.
-            doer: who waits, so that it is woken; without one the wait looks at every cycle.
+            doer: who waits, so that it is woken; None is the Doer that runs.
         """
         return self._desk.ask(name, tag, load, timeout=timeout, doer=doer)
 
@@ -576,6 +648,19 @@ class Crewer(MultiDoerBase):
         self.wake()
 
     # --- for the desk
+
+    def running(self) -> Any:
+        """Find the Doer that runs now: it is its generator that is being executed."""
+        deeds: Any = self._doist().deeds
+        doer = None
+        while deeds:
+            doer = next((d.doer for d in deeds if getattr(d.dog, "gi_running", False)), None)
+            deeds = getattr(doer, "deeds", None)
+        return doer
+
+    def rouse(self, doer: Any) -> None:
+        """Have any Doer of this hand run now, whoever made its class."""
+        self._doist().wake(doer)
 
     def control(self, memo: MemoDom, rx: Rx) -> None:
         """Take one control memo in."""
@@ -644,11 +729,6 @@ class Crewer(MultiDoerBase):
         }
 
 
-def _alive(dom: HandDom) -> bool:
-    """Tell whether a hand's process lives."""
-    return dom.proc is not None and dom.proc.is_alive()
-
-
 def _reap(procs: Sequence[Any], limit_s: float) -> None:
     """Wait for processes to end, together no longer than a limit."""
     from time import monotonic  # noqa: PLC0415 - only at the end of a Bosser
@@ -656,3 +736,6 @@ def _reap(procs: Sequence[Any], limit_s: float) -> None:
     until = monotonic() + limit_s
     for proc in procs:
         proc.join(max(0.0, until - monotonic()))
+
+
+MultiDoerBase.Recurs += [Bosser.recur, Crewer.recur]

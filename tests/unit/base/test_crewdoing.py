@@ -39,6 +39,7 @@ class FakeCrewer:
         self.filed = deque()
         self.controls = []
         self.wakes = 0
+        self.roused = []
         self.desk = Desk(self)
 
     def claim(self, doer):
@@ -68,6 +69,12 @@ class FakeCrewer:
     def wake(self):
         self.wakes += 1
 
+    def running(self):
+        return "whoever runs"
+
+    def rouse(self, doer):
+        self.roused.append(doer)
+
     def drop(self, reason, rx):
         self.dropped.append((reason, rx))
 
@@ -87,13 +94,9 @@ class Reader(CrewDoer):
     def __init__(self, **kwa):
         super().__init__(**kwa)
         self.got = []
-        self.woken = 0
 
     def memo(self, memo):
         self.got.append(memo)
-
-    def wake(self, at=None):
-        self.woken += 1
 
 
 @pytest.fixture
@@ -341,7 +344,7 @@ def test_a_question_is_answered_to_who_asked(reader, crewer, desk):
 
     desk.sort(Rx(answering("beta", memo.load["id"], {"total": 7}), "/beta"))
 
-    assert reader.woken == 1
+    assert crewer.roused == [reader]
     assert answer(asking_) == MemoDom("TOTAL", "beta", {"total": 7})
     assert desk.dueAt() == math.inf
 
@@ -353,7 +356,7 @@ def test_a_question_nobody_answers_is_none_at_its_time(reader, crewer, desk):
 
     desk.expire(2.0)
 
-    assert reader.woken == 1
+    assert crewer.roused == [reader]
     assert answer(waiting) is None
 
 
@@ -380,7 +383,7 @@ def test_an_answer_from_another_hand_does_not_count(reader, crewer, desk):
     desk.sort(Rx(answering("beta", "2.99", {}), "/beta"))
 
     assert [reason for reason, _ in crewer.dropped] == ["answer nobody waits for"] * 2
-    assert reader.woken == 0
+    assert crewer.roused == []
     waiting.close()
 
 
@@ -403,11 +406,14 @@ def test_a_doer_that_ends_while_it_asks_leaves_nothing_behind(reader, desk):
     assert desk.dueAt() == math.inf
 
 
-def test_a_wait_without_a_doer_looks_at_every_cycle(desk):
-    waiting = desk.ask("beta", "TOTAL")
+def test_a_question_of_nobody_in_particular_wakes_whoever_asked_it(desk, crewer):
+    waiting = desk.ask("beta", "TOTAL", timeout=1.0)
+    next(waiting)
 
-    assert next(waiting) == 0.0
-    waiting.close()
+    desk.expire(1.0)
+
+    assert crewer.roused == ["whoever runs"]
+    assert answer(waiting) is None
 
 
 def test_a_question_reaches_the_doer_of_the_tag_inside_and_its_reply_the_asker(
@@ -439,7 +445,7 @@ def test_the_boss_answers_under_its_own_name(crewer, desk, reader):
 
     desk.sort(Rx(answering("chief", crewer.sent[0][0].load["id"], {}), "/boss"))
 
-    assert reader.woken == 1
+    assert crewer.roused == [reader]
     waiting.close()
 
 
