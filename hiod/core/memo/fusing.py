@@ -134,8 +134,7 @@ class Fuser:
             if not held.spent:
                 held.bodies[number] = body
                 self._charge(key, held, cost)
-        if held.vid is None:
-            held.vid = vid
+        held.vid = held.vid or vid
         if count is not None and held.count is None:
             self._take_count(key, held, count)
         if not held.spent and self._too_large(held):

@@ -23,7 +23,7 @@ from hiod.core.memo import signing
 from hiod.core.memo.fusing import Fuser, Rx
 from hiod.core.memo.gramming import CODES, KINDS, PAIRS, GramError, b64, cut, parse, unb64
 from hiod.core.memo.outboxing import Letter, Outboxes
-from hiod.errors import MemoerError
+from hiod.errors import MemoerError, MemoerVerifyError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -193,6 +193,7 @@ class Memoer(Tymee):
         deads: how many memos to be sent were refused or given up, by reason.
         memosReceived: how many whole memos came.
         lull: errno of the last ``send`` that found no room.
+        cutShort: whether the empty datagram just received was too long for the buffer.
 
     Times are tyme once wound, monotonic seconds before that.
     """
@@ -274,6 +275,7 @@ class Memoer(Tymee):
         self.tymers: dict[Any, Any] = {}
         self.opened = False
         self.lull = errno.EAGAIN
+        self.cutShort = False
         self.drops: dict[str, int] = {}
         self.deads: dict[str, int] = {}
         self.memosReceived = 0
@@ -578,10 +580,16 @@ class Memoer(Tymee):
             elif self._authic:
                 raise GramError("unsigned", f"gram {kind.code} is not signed")  # noqa: TRY301 - counted below
         except GramError as ex:
-            self._drop(ex.reason, src, cred)
+            reason = ex.reason
+            if self.cutShort:
+                self.cutShort, reason = False, "cut-short"
+            self._drop(reason, src, cred)
+            return
+        except MemoerVerifyError:
+            self._drop("bad-signature", src, cred)
             return
         except MemoerError:
-            self._drop("bad-signature", src, cred)
+            self._drop("unverifiable", src, cred)
             return
         dropped = self._fuser.add(
             key, cred, number, count, gram[start:stop], vid=vid, signed=signed, now=now

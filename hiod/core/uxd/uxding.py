@@ -145,6 +145,7 @@ class Peer(Mixin):
         opened: whether it is bound and open.
         fault: why the last ``reopen`` returned False, one sentence; "" when it did not.
         lull: errno of the last ``send`` that found no room.
+        cutShort: set when a datagram was too long for the buffer; for its reader to reset.
     """
 
     HeadDirPath: ClassVar[str] = "/usr/local/var"
@@ -219,6 +220,7 @@ class Peer(Mixin):
         self.opened = False
         self.fault = ""
         self.lull = errno.EAGAIN
+        self.cutShort = False
         self._fd = fd
         self._inherited = fd is not None
         self._inode: tuple[int, int] | None = None  # of the path, if bound here
@@ -400,8 +402,9 @@ class Peer(Mixin):
     def receiveCred(self) -> tuple[bytes, str | None, tuple[int, int, int] | None]:
         """Return (datagram, source path, (pid, uid, gid)); (b'', None, None) when there is none.
 
-        A datagram longer than the buffer is not what was sent: it comes as empty.  Descriptors
-        sent along are never taken: the control buffer has room for credentials only.
+        A datagram longer than the buffer is not what was sent: it comes as empty, with
+        ``cutShort`` set.  Descriptors sent along are never taken: the control buffer has room
+        for credentials only.
 
         Raises:
             OSError: the socket cannot be read.
@@ -418,7 +421,7 @@ class Peer(Mixin):
             if level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS:
                 cred = _CRED.unpack(data)
         if flags & socket.MSG_TRUNC:
-            size = 0
+            size, self.cutShort = 0, True
         gram = bytes(view[:size])
         if self.wl is not None:
             self.wl.writeRx(gram, who=src)

@@ -1,0 +1,667 @@
+"""Peers over real sockets."""
+
+import json
+import math
+import os
+import select
+import shutil
+import socket
+import stat
+import struct
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from hiod.core.uxd import Peer, PeerMemoer, bindMailbox, openPeer, openPM, uxding
+from hiod.errors import FilerError, SizeError
+
+VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "paths.json").read_text())
+ME = (os.getpid(), os.getuid(), os.getgid())
+FULL = 11
+"""datagrams a mailbox takes here before its senders must wait, see the fixture"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def queue_length():
+    global FULL  # noqa: PLW0603 - a fact of the machine
+    FULL = int(Path("/proc/sys/net/unix/max_dgram_qlen").read_text()) + 1
+
+
+@pytest.fixture
+def rundir():
+    path = tempfile.mkdtemp(prefix="hu")
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture
+def umask():
+    was = os.umask(0o022)
+    yield
+    os.umask(was)
+
+
+@pytest.fixture
+def pm(rundir):
+    """Make open peer memoers by name, tyme moved by hand; close them at the end."""
+    made = []
+
+    def make(name, **kwa):
+        peer = PeerMemoer(name=name, headDirPath=rundir, reopen=True, **kwa)
+        assert peer.opened, peer.fault
+        made.append(peer)
+        return peer
+
+    yield make
+    for peer in made:
+        peer.close()
+
+
+def readable(fd, within_s=5.0):
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(within_s * 1000))
+
+
+def mode(path):
+    return oct(stat.S_IMODE(Path(path).stat().st_mode))
+
+
+# ------------------------------------------------------------------------- paths
+
+
+@pytest.mark.parametrize("vector", VECTORS["vectors"], ids=lambda v: v["label"])
+def test_paths_and_modes_are_hios(vector, rundir, umask, monkeypatch):
+    monkeypatch.setattr(Peer, "TempHeadDir", rundir)
+    given = dict(vector["given"], headDirPath=rundir)
+    if "error" in vector:
+        with pytest.raises(FilerError, match="absolute"):
+            Peer(**given)
+        return
+
+    peer = Peer(**given)
+    assert peer.path is None
+    assert peer.opened is False
+    assert peer.reopen() is True
+    path = Path(peer.path)
+
+    shape = vector["path"].replace("<HEAD>", rundir).replace("<TMP>", rundir)
+    if given.get("temp"):
+        top = path.relative_to(rundir).parts[0]
+        shape = shape.replace("hio_uxd_XXXXXXXX_test", top)
+        assert len(top) == len("hio_uxd_XXXXXXXX_test")
+        assert mode(Path(rundir, top)) == vector["top_mode"]
+    else:
+        assert mode(path.parent) == vector["parent_mode"]
+    assert str(path) == shape
+    assert mode(path) == vector["socket_mode"]
+    assert peer.close(clear=True) is True
+    assert not path.exists()
+    assert peer.opened is False
+
+
+def test_a_temporary_folder_goes_with_the_peer_unless_it_holds_something_else(rundir, monkeypatch):
+    monkeypatch.setattr(Peer, "TempHeadDir", rundir)
+
+    with openPeer(name="a", base="b0") as peer:
+        assert peer.opened
+    assert list(Path(rundir).iterdir()) == []
+    with openPeer(name="a") as peer:
+        Path(peer.path).with_name("other").touch()
+
+    assert Path(peer.path).with_name("other").exists()
+
+
+def test_defaults_are_hios():
+    peer = PeerMemoer(name="x")
+
+    defaults = VECTORS["class_defaults"]
+    assert (peer.bc, peer.bs) == (defaults["bc_default"], defaults["bs_with_default_bc"])
+    for name in ("HeadDirPath", "TailDirPath", "CleanTailDirPath", "AltTailDirPath", "Fext"):
+        assert getattr(peer, name) == defaults[name]
+    assert (peer.size, peer.curt, peer.code, peer.authic) == (65535, False, "bAAA", False)
+    assert (peer.umask, peer.path, peer.opened, peer.name) == (None, None, False, "x")
+    assert Peer(bs=7).bs == 7
+    assert Peer().bs == 65535
+
+
+def test_a_path_too_long_names_both_lengths(rundir):
+    room = 107 - len(f"{rundir}/hio/uxd/.uxd")
+    fits = Peer(name="é" * (room // 2) + "x" * (room % 2), headDirPath=rundir)
+    assert fits.reopen() is True
+    assert len(os.fsencode(fits.path)) == 107
+    fits.close()
+
+    with pytest.raises(SizeError, match="has 108 bytes, at most 107 fit"):
+        Peer(name="x" * (room + 1), headDirPath=rundir, reopen=True)
+
+
+def test_a_folder_that_cannot_be_made_falls_back_to_the_home(rundir, monkeypatch):
+    Path(rundir, "file").touch()
+    Path(rundir, "home").mkdir()
+    monkeypatch.setenv("HOME", f"{rundir}/home")
+
+    peer = Peer(name="x", headDirPath=f"{rundir}/file", reopen=True)
+
+    assert peer.path == f"{rundir}/home/.hio/uxd/x.uxd"
+    peer.close()
+    clean = Peer(name="x", headDirPath=f"{rundir}/file", clean=True, reopen=True)
+    assert clean.path == f"{rundir}/home/.hio/clean/uxd/x.uxd"
+    clean.close()
+
+
+def test_no_folder_at_all_is_a_fault_not_an_exception(rundir, monkeypatch):
+    Path(rundir, "file").touch()
+    monkeypatch.setenv("HOME", f"{rundir}/file")
+
+    peer = Peer(name="x", headDirPath=f"{rundir}/file")
+
+    assert peer.reopen() is False
+    assert "cannot make a folder for 'x'" in peer.fault
+
+
+# ------------------------------------------------------------------ whose path it is
+
+
+def test_a_leftover_of_the_dead_is_taken_over(rundir):
+    path = f"{rundir}/m.uxd"
+    bindMailbox(path).close()
+    assert Path(path).exists()
+
+    with bindMailbox(path) as ls:
+        assert ls.getsockname() == path
+
+
+def test_a_path_somebody_lives_at_is_left_alone(rundir):
+    first = Peer(name="x", headDirPath=rundir, reopen=True)
+    second = Peer(name="x", headDirPath=rundir)
+
+    assert second.reopen() is False
+    assert second.opened is False
+    assert "cannot open 'x'" in second.fault
+    assert "a process lives there" in second.fault
+    assert second.reopen() is False
+    second.close(clear=True)
+    assert first.send(b"hello", first.path) == 5
+    assert first.receive() == (b"hello", first.path)
+    first.close()
+    assert second.reopen() is True
+    assert second.fault == ""
+    second.close()
+
+
+def test_a_file_or_a_stream_socket_in_the_way_is_left_alone(rundir):
+    Path(f"{rundir}/f").write_text("dear data")
+    with socket.socket(socket.AF_UNIX) as stream:
+        stream.bind(f"{rundir}/s")
+        stream.listen()
+
+        with pytest.raises(OSError, match="it is there and is no socket"):
+            bindMailbox(f"{rundir}/f")
+        with pytest.raises(OSError, match="a process lives there"):
+            bindMailbox(f"{rundir}/s")
+
+    assert Path(f"{rundir}/f").read_text() == "dear data"
+
+
+def test_a_mailbox_gets_the_mode_asked_for_whatever_the_umask(rundir, umask):
+    with bindMailbox(f"{rundir}/a"):
+        assert mode(f"{rundir}/a") == "0o600"
+    os.umask(0o777)
+    with bindMailbox(f"{rundir}/b", 0o660):
+        assert mode(f"{rundir}/b") == "0o660"
+
+
+def test_only_the_own_socket_file_is_removed(rundir):
+    peer = Peer(name="x", headDirPath=rundir, reopen=True)
+    Path(peer.path).unlink()
+    with bindMailbox(peer.path):
+        peer.close(clear=True)
+
+        assert Path(peer.path).exists()
+
+
+def test_closing_without_clearing_leaves_the_path_and_reopening_takes_it_again(rundir):
+    peer = Peer(name="x", headDirPath=rundir, reopen=True)
+    path = peer.path
+
+    peer.close(clear=False)
+    assert Path(path).exists()
+    assert peer.reopen(reuse=True) is True
+    assert peer.path == path
+
+    peer.close()
+    assert not Path(path).exists()
+
+
+def test_reopening_takes_new_settings_and_refuses_unknown_ones(rundir):
+    peer = Peer(name="x")
+
+    assert peer.reopen(headDirPath=rundir, fext="sock", clean=True) is True
+
+    assert peer.path == f"{rundir}/hio/clean/uxd/x.sock"
+    with pytest.raises(TypeError, match="'tmep'"):
+        peer.reopen(tmep=True)
+    peer.close()
+
+
+def test_what_no_class_takes_is_named():
+    with pytest.raises(TypeError, match="'nmae'"):
+        PeerMemoer(nmae="x")
+
+
+# ------------------------------------------------------------------ inherited sockets
+
+
+def test_an_inherited_mailbox_keeps_its_path_and_what_is_queued(rundir):
+    path = f"{rundir}/h.uxd"
+    with bindMailbox(path) as ls, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
+        other.sendto(b"bAAAAAAB0A" + b"A" * 22 + b"waiting", path)
+        peer = PeerMemoer(name="h", fd=os.dup(ls.fileno()))
+
+        assert peer.reopen() is True
+        assert peer.reopen(temp=True) is True
+        peer.service()
+        assert peer.path == path
+        assert list(peer.inbox) == [("waiting", None, None)]
+        assert peer.inbox[0].cred == ME
+        peer.close(clear=True)
+
+        assert Path(path).exists()
+        assert peer.reopen() is False
+        assert "is not bound anew" in peer.fault
+        other.sendto(b"still there", path)
+
+
+def test_an_inherited_descriptor_of_another_kind_is_refused_with_a_sentence(rundir):
+    stream = socket.socket(socket.AF_UNIX)
+    unbound = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    for sock in (stream, unbound):
+        peer = Peer(name="h", fd=sock.fileno())
+
+        assert peer.reopen() is False
+        assert "no bound Unix datagram socket" in peer.fault
+        sock.getsockname()  # still open
+        sock.close()
+        assert peer.reopen() is False
+
+
+# ----------------------------------------------------------------------- who sent it
+
+
+def test_the_kernel_says_who_sent_a_datagram(rundir):
+    a, b = (Peer(name=name, headDirPath=rundir, reopen=True) for name in "ab")
+
+    a.send(b"hello", b.path)
+
+    assert b.receiveCred() == (b"hello", a.path, ME)
+    assert b.receiveCred() == (b"", None, None)
+    assert b.receive() == (b"", None)
+    a.close()
+    b.close()
+    assert a.receiveCred() == (b"", None, None)
+    with pytest.raises(OSError, match="'a' is closed"):
+        a.send(b"x", "y")
+
+
+def test_another_process_is_told_apart(pm):
+    reader = pm("reader")
+    pid = os.fork()
+    if not pid:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+            sock.sendto(b"bAAAAAAB0A" + b"A" * 22 + b"child", reader.path)
+        os._exit(0)
+    os.waitpid(pid, 0)
+
+    reader.service()
+
+    assert reader.inbox[0].cred == (pid, *ME[1:])
+
+
+def test_descriptors_sent_along_are_not_taken(rundir):
+    peer = Peer(name="x", headDirPath=rundir, reopen=True)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        fds = struct.pack("2i", 0, 1)
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)]
+        sock.sendmsg([b"take these"], rights, 0, peer.path)
+
+        assert peer.receiveCred() == (b"take these", None, ME)
+        assert len(list(Path("/proc/self/fd").iterdir())) == before + 1
+    peer.close()
+
+
+def test_a_datagram_longer_than_the_buffer_is_dropped_not_cut(pm):
+    reader, writer = pm("reader", bc=None, bs=100), pm("writer")
+
+    writer.gramit(b"bAAAAAAB0A" + b"A" * 22 + b"x" * 100, reader.path)
+    writer.memoit("fits", reader.path)
+    writer.service()
+    reader.service()
+
+    assert [memo for memo, _src, _vid in reader.inbox] == ["fits"]
+    assert reader.drops == {"cut-short": 1}
+
+
+# ------------------------------------------------------------------------ full and gone
+
+
+def test_a_memo_of_sixteen_megabytes_comes_whole_through_a_short_queue(pm):
+    writer, reader = pm("writer"), pm("reader")
+    memo = "0123456789abcdef" * (1024 * 1024)
+
+    assert writer.memoit(memo, reader.path)
+    while not reader.inbox:
+        writer.service()
+        reader.service()
+
+    assert reader.inbox[0][0] == memo
+    assert writer.deads == {}
+    assert reader.drops == {}
+
+
+@pytest.mark.parametrize("curt", [False, True])
+def test_memos_of_all_sizes_come_in_order(pm, curt):
+    writer, reader = pm("writer", curt=curt), pm("reader")
+    sizes = [1, 8, 9, 100, 65502, 65503, 65504, 65511, 65512, 131006, 131007, 400_000]
+    for size in sizes:
+        writer.memoit("x" * size, reader.path)
+
+    while len(reader.inbox) < len(sizes):
+        writer.service()
+        reader.service()
+
+    assert [len(memo) for memo, _src, _vid in reader.inbox] == sizes
+
+
+def test_one_full_peer_keeps_its_grams_and_delays_no_other(pm):
+    writer, slow, quick = pm("writer"), pm("slow"), pm("quick")
+    for number in range(FULL + 20):
+        writer.memoit(f"{number}", slow.path)
+    writer.memoit("through", quick.path)
+
+    writer.service()
+    quick.service()
+    assert [memo for memo, _src, _vid in quick.inbox] == ["through"]
+    assert writer.outboxDepth == 20
+    assert writer.dueAt() == math.inf
+    _own, room = writer.fds()
+    assert not readable(room, 0)
+    slow.service()
+    assert readable(room)
+    writer.service()
+    while writer.outboxDepth:
+        slow.service()
+        assert readable(room)
+        writer.service()
+    slow.service()
+
+    assert [memo for memo, _src, _vid in slow.inbox] == [f"{n}" for n in range(FULL + 20)]
+    assert len(writer.fds()) == 1
+    assert writer.deads == {}
+
+
+def test_the_room_of_a_peer_that_died_full_is_not_awaited_for_ever(pm):
+    writer, slow = pm("writer", maxAge=0.0), pm("slow")
+    for _ in range(FULL + 1):
+        writer.memoit("x", slow.path)
+    writer.service()
+    _own, room = writer.fds()
+
+    slow.close()
+    assert readable(room)
+    writer.service()
+
+    assert writer.deads == {"unreachable": 1}
+    assert writer.fds() == (writer.ls.fileno(),)
+
+
+def test_what_waits_goes_to_whoever_comes_to_live_at_the_path(pm, rundir):
+    tyme = [0.0]
+    writer = pm("writer")
+    writer.wind(lambda: tyme[0])
+    path = f"{rundir}/hio/uxd/late.uxd"
+
+    writer.memoit("early", path)
+    writer.service()
+    assert writer.dueAt() == pytest.approx(0.1)
+    late = pm("late")
+    tyme[0] = 0.1
+    writer.service()
+    late.service()
+
+    assert [memo for memo, _src, _vid in late.inbox] == ["early"]
+
+
+def test_a_newcomer_at_a_full_dead_peers_path_is_found(pm):
+    writer, old = pm("writer"), pm("peer")
+    for number in range(FULL + 3):
+        writer.memoit(f"{number}", old.path)
+    writer.service()
+    old.close(clear=False)
+    new = pm("peer")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as crowd:
+        for _ in range(FULL):
+            crowd.sendto(b"crowd", new.path)
+
+    writer.service()
+    _own, room = writer.fds()
+    assert not readable(room, 0)
+    new.service()
+    assert readable(room)
+    writer.service()
+    new.service()
+
+    assert [memo for memo, _src, _vid in new.inbox] == [f"{n}" for n in range(FULL, FULL + 3)]
+
+
+@pytest.mark.parametrize(
+    ("dst", "reason"),
+    [
+        ("/" + "x" * 200, "bad-address"),
+        ("a\ud800b", None),
+        (7, "bad-address"),
+        ("/dev/null/x", "ENOTDIR"),
+        ("/dev/null", None),
+    ],
+)
+def test_an_impossible_address_never_raises(pm, dst, reason):
+    writer, reader = pm("writer", maxAge=0.0), pm("reader")
+
+    writer.memoit("a", dst)
+    writer.memoit("b", reader.path)
+    writer.service()
+    reader.service()
+
+    assert len(reader.inbox) == 1
+    assert sum(writer.deads.values()) == 1
+    if reason:
+        assert writer.deads == {reason: 1}
+
+
+def test_a_gram_too_long_for_the_socket_is_a_dead_letter(pm, monkeypatch):
+    monkeypatch.setattr(uxding, "SEND_ROOM", 0)
+    writer, reader = pm("writer", bc=None, bs=1, size=300_000), pm("reader")
+    writer.ls.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 10_000)
+
+    writer.memoit("x" * 200_000, reader.path)
+    writer.service()
+
+    assert writer.deads == {"EMSGSIZE": 1}
+
+
+def test_a_full_send_buffer_is_waited_out_and_nothing_is_lost(pm):
+    tyme = [0.0]
+    writer, slow, quick = pm("writer", size=9000), pm("slow"), pm("quick")
+    writer.wind(lambda: tyme[0])
+    writer.ls.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 10_000)
+    writer.memoit("x" * 50_000, slow.path)
+    writer.service()
+    assert writer.outboxDepth == 1
+
+    writer.memoit("y" * 8000, quick.path)
+    writer.service()
+    while not (slow.inbox and quick.inbox):
+        slow.service()
+        quick.service()
+        tyme[0] += 0.01
+        writer.service()
+
+    assert slow.inbox[0][0] == "x" * 50_000
+    assert quick.inbox[0][0] == "y" * 8000
+    assert writer.outboxDepth == 0
+
+
+def test_the_last_flush_waits_for_room_but_not_longer_than_told(pm, rundir):
+    writer, slow = pm("writer"), pm("slow")
+    writer.wind(lambda: 0.0)
+    for _ in range(FULL + 2):
+        writer.memoit("x", slow.path)
+
+    assert writer.drain(0.01) is False
+    assert writer.outboxDepth == 2
+    pid = os.fork()
+    if not pid:
+        for _ in range(FULL):
+            slow.ls.recv(100)
+        os._exit(0)
+    assert writer.drain(10.0) is True
+    os.waitpid(pid, 0)
+    assert writer.outboxDepth == 0
+    assert writer.drain(0.0) is True
+
+
+def test_the_last_flush_tries_again_where_nobody_was(pm, rundir):
+    writer = pm("writer")
+    writer.wind(lambda: 0.0)
+    writer.memoit("x", f"{rundir}/hio/uxd/nobody.uxd")
+
+    assert writer.drain(0.15) is False
+
+    assert writer.outboxDepth == 1
+
+
+# ----------------------------------------------------------------------------- rogues
+
+
+def test_whatever_a_rogue_sends_is_counted_and_the_next_memo_comes(pm):
+    reader = pm("reader")
+    rubbish = [
+        b"",
+        b"b",
+        b"bAAK" + b"A" * 60,
+        b"bAAI" + b"A" * 60,
+        b"\xff" * 100,
+        b"bAAAAAAB" + b"\xff" * 30,
+    ]
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as rogue:
+        for gram in rubbish:
+            rogue.sendto(gram, reader.path)
+        rogue.sendto(b"bAAAAAAB0A" + b"A" * 22 + b"ok", reader.path)
+
+    reader.service()
+
+    assert [memo for memo, _src, _vid in reader.inbox] == ["ok"]
+    assert sum(reader.drops.values()) == len(rubbish)
+
+
+def test_an_abstract_sender_has_an_address_that_can_be_answered(pm):
+    reader = pm("reader")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.bind(f"\0hiod-test-{os.getpid()}")
+        sock.sendto(b"bAAAAAAB0A" + b"A" * 22 + b"hi", reader.path)
+
+        reader.service()
+        memo, src, _vid = reader.inbox.popleft()
+        reader.memoit(memo, src)
+        reader.service()
+
+        assert sock.recv(100).endswith(b"hi")
+
+
+def test_a_wire_log_hears_both_ways(rundir):
+    class Log:
+        def __init__(self):
+            self.heard = []
+
+        def writeRx(self, data, who):
+            self.heard.append(("rx", data, who))
+
+        def writeTx(self, data, who):
+            self.heard.append(("tx", data, who))
+
+    log = Log()
+    peer = Peer(name="x", headDirPath=rundir, reopen=True, wl=log)
+
+    peer.send(b"a", peer.path)
+    peer.receive()
+
+    assert log.heard == [("tx", b"a", peer.path), ("rx", b"a", peer.path)]
+    peer.close()
+
+
+def test_buffers_are_at_least_what_was_asked_for(rundir):
+    peer = Peer(name="x", headDirPath=rundir)
+    assert peer.actualBufSizes() == (0, 0)
+    assert peer.fds() == ()
+
+    peer.reopen()
+
+    sent, received = peer.actualBufSizes()
+    assert sent >= peer.bs
+    assert received >= peer.bs
+    assert peer.fds() == (peer.ls.fileno(),)
+    peer.close()
+
+
+def test_importing_the_transport_brings_nothing_heavy():
+    code = (
+        "import sys, hiod.core.uxd;"
+        "print([m for m in ('logging','tempfile','asyncio','structlog','psutil','nacl','random',"
+        "'subprocess','multiprocessing','pathlib') if m in sys.modules])"
+    )
+    read, write = os.pipe()
+    pid = os.posix_spawn(
+        sys.executable,
+        [sys.executable, "-c", code],
+        os.environ,
+        file_actions=[(os.POSIX_SPAWN_DUP2, write, 1)],
+    )
+    os.close(write)
+    with os.fdopen(read) as out:
+        said = out.read()
+    os.waitpid(pid, 0)
+
+    assert said == "[]\n"
+
+
+def test_openers_give_open_things_and_close_them():
+    with openPM(name="a") as a, openPM(name="b") as b:
+        a.memoit("hi", b.path)
+        a.service()
+        b.service()
+        assert b.inbox.popleft() == ("hi", a.path, None)
+
+    assert not a.opened
+    assert not Path(a.path).exists()
+
+
+def test_signed_memos_travel_between_peers(pm):
+    pytest.importorskip("nacl")
+    signed = json.loads((Path(__file__).parents[1] / "vectors" / "grams-signed.json").read_text())
+    keep = {key["vid"]: (key["qvk"], key["qss"]) for key in signed["keys"]}
+    vid = signed["keys"][1]["vid"]
+    writer = pm("writer", code="bAAC", keep=keep, vid=vid)
+    reader, stranger = pm("reader", authic=True, keep=keep), pm("stranger")
+
+    writer.memoit("x" * 100_000, reader.path)
+    writer.memoit("x", stranger.path)
+    stranger.memoit("unsigned", reader.path)
+    for peer in (writer, stranger, reader, stranger):
+        peer.service()
+
+    assert list(reader.inbox) == [("x" * 100_000, writer.path, vid)]
+    assert reader.drops == {"unsigned": 1}
+    assert stranger.drops == {"unverifiable": 1}
