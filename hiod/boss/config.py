@@ -43,6 +43,7 @@ _WHO: Final = Array(
         pattern=r"@?(?:[0-9]+|[A-Za-z_][A-Za-z0-9_.-]{0,63}\$?)",
         shape='a user or "@group", by name or number',
     ),
+    "users and groups",
     unique=True,
 )
 

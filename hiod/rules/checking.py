@@ -168,7 +168,7 @@ class Kind(ABC):
     """
 
     __slots__ = ()
-    text: ClassVar[str] = "anything"
+    text: ClassVar[str]
 
     @property
     def words(self) -> str:
@@ -183,9 +183,9 @@ class Kind(ABC):
         """Return the plain form of a value; reading it gives the value again."""
         return value
 
+    @abstractmethod
     def schema(self) -> dict[str, Any]:
         """Return the kind as JSON Schema."""
-        return {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -398,13 +398,14 @@ class Array(Kind):
     """An array of one kind; read as a tuple."""
 
     item: Kind
+    shape: str
     least: int = 0
     unique: bool = False
 
     @property
     def words(self) -> str:
         """What it is an array of."""
-        return f"array of {self.item.words}"
+        return f"array of {self.shape}"
 
     def read(self, value: object, spot: Spot) -> Any:
         """Take arrays whose every element is good."""
@@ -553,11 +554,7 @@ class Table(Kind):
     """A table with the keys of a record; read as a dict of those that are there."""
 
     record: type[Any]
-
-    @property
-    def words(self) -> str:
-        """The keys."""
-        return "table of " + ", ".join(keys_of(self.record))
+    text: ClassVar[str] = "table"
 
     def read(self, value: object, spot: Spot) -> Any:
         """Take tables of known keys."""

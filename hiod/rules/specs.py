@@ -213,13 +213,13 @@ class HandSpec:
     )
     doers: tuple[DoerRef, ...] | None = key(
         None,
-        Maybe(Array(_Doer())),
+        Maybe(Array(_Doer(), _Doer.text)),
         "Doers to run in the hand; `[]` is a hand with only its Crewer",
         shared=False,
     )
     command: tuple[str, ...] | None = key(
         None,
-        Maybe(Array(Filled(), least=1)),
+        Maybe(Array(Filled(), "strings", least=1)),
         "instead of doers: a program and its arguments, no shell; it stays in the foreground;"
         " a program with a slash is found from `cwd`",
         shared=False,
@@ -232,7 +232,7 @@ class HandSpec:
     )
     path: tuple[str, ...] = key(
         (),
-        Array(Path()),
+        Array(Path(), "paths"),
         "directories in front of `sys.path`, relative to the crew file; `PYTHONPATH` of `env`"
         " comes next, `cwd` is not on the path",
     )
@@ -252,7 +252,7 @@ class HandSpec:
     )
     after: tuple[str, ...] = key(
         (),
-        Array(HAND_NAME, unique=True),
+        Array(HAND_NAME, "names", unique=True),
         "hands that must be ready, running or done before this one starts",
         applies="next",
         shared=False,
@@ -266,7 +266,7 @@ class HandSpec:
     cwd: str = key("${HIOD_STATE_DIR}", Path(), "working directory")
     env_file: tuple[str, ...] = key(
         (),
-        Array(Path(optional=True)),
+        Array(Path(optional=True), "paths"),
         "files of `KEY=value` lines as systemd reads them; read at every start, never stored;"
         " `-` in front: may be missing",
     )
