@@ -1,9 +1,10 @@
 """Which of a scheduler's generators are due at a tyme, and in which order they run and close.
 
-Decides that by each one's retyme, kept in buckets of equal retyme, so that a pass costs what is
-due and not what is there.  Leaves to ``doing`` what entering and closing a Doer means to its
+Decides that by each one's retyme, kept in rows of equal retyme, so that a pass costs what is due
+and not what is there.  Leaves to ``doing`` what entering and closing a Doer means to its
 scheduler, and to ``waiting`` how real time passes in between.  Invariant: a live Deed whose
-retyme is finite is in the bucket of its retyme, once, except while its own pass is under way.
+retyme is finite is in the Row of its retyme, once; a Row is in its schedule, except while a pass
+runs it.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ import sys
 from collections import deque
 from heapq import heappop, heappush
 from math import floor, inf, nan
-from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Protocol, SupportsIndex
+from operator import attrgetter, length_hint
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
@@ -28,58 +29,68 @@ class Pacer(Protocol):
         """Await what the Deed's Doer waits for; return whether there is anything."""
 
 
+class Row:
+    """Deeds of one schedule that are due at the same tyme.
+
+    Attributes:
+        retyme: that tyme in seconds.
+        deeds: in order of entering unless ``mixed``; replaced, not changed, while a pass uses it.
+        sends: their generators' ``send``; None when it must be made anew.
+        asked: what the first of them yielded last, a guess at what all will yield.
+        mixed: the order may not be that of entering.
+        special: one of them may be special, so each must be looked at.
+    """
+
+    __slots__ = ("asked", "deeds", "mixed", "retyme", "sends", "special")
+
+    def __init__(self, retyme: float, asked: Any) -> None:
+        self.retyme = retyme
+        self.deeds: list[Deed] = []
+        self.sends: list[Callable[[float], Any]] | None = None
+        self.asked = asked
+        self.mixed = False
+        self.special = False
+
+
 class Deed:
     """One scheduled generator; reads like hio's tuple ``(dog, retyme, doer)``.
 
     Attributes:
         dog: the generator.
-        retyme: tyme at which it is due, in seconds; ``math.inf`` while it sleeps.
         doer: what made the generator: a Doer, or a doified function or method.
         seq: place in the order of entering.
         home: the Deeds it is scheduled in.
+        row: the Row of its retyme; None while it sleeps, and when it is off the schedule.
         fds: asks the Doer for the descriptors it waits for; None when it waits for none.
-        nest: the Deeds of a DoDoer that needs to run only when one of its own does, else None.
+        nest: asks a DoDoer that need not run when none of its own does for its Deeds, else None.
         at: tyme of its own deadline, off its retyme; ``math.inf`` for none.
         woken: it is to run in the coming pass, due or not.
-        doomed: removed while it was running: it is closed when it yields.
-        special: the pass must look closer: it has ``fds``, ``nest`` or is ``doomed``.
     """
 
-    __slots__ = (
-        "at",
-        "doer",
-        "dog",
-        "doomed",
-        "fds",
-        "home",
-        "nest",
-        "retyme",
-        "send",
-        "seq",
-        "special",
-        "woken",
-    )
+    __slots__ = ("at", "doer", "dog", "fds", "home", "nest", "row", "send", "seq", "woken")
 
     def __init__(
         self,
         dog: Generator[Any, Any, Any],
-        retyme: float,
         doer: Any,
         *,
         fds: Callable[[], Iterable[Any]] | None = None,
     ) -> None:
         self.dog = dog
-        self.retyme = retyme
         self.doer = doer
         self.send = dog.send
         self.seq = 0
         self.home: Deeds | None = None
+        self.row: Row | None = None
         self.fds = fds
         self.nest: Callable[[], Deeds] | None = None
         self.at = inf
         self.woken = False
-        self.doomed = False
-        self.special = fds is not None
+
+    @property
+    def retyme(self) -> float:
+        """Tyme at which it is due, in seconds; ``math.inf`` while it sleeps."""
+        return inf if self.row is None else self.row.retyme
 
     def __iter__(self) -> Iterator[Any]:
         return iter((self.dog, self.retyme, self.doer))
@@ -121,11 +132,12 @@ class Deeds(deque[Any]):
 
     Attributes:
         owner: the Doist or DoDoer it belongs to, or None.
+        onEnd: called with each Deed that is over, and whether it ended by itself; or None.
         roused: those to run in the coming pass, due or not.
-        onEnd: called with each Deed that ended by itself or was closed, or None.
+        doomed: those removed while they were running: they are closed when the pass is over.
     """
 
-    __slots__ = ("_buckets", "_keys", "_last", "_mixed", "onEnd", "owner", "roused")
+    __slots__ = ("_keys", "_last", "_rows", "doomed", "onEnd", "owner", "roused")
 
     def __init__(
         self,
@@ -138,26 +150,19 @@ class Deeds(deque[Any]):
         self.owner = owner
         self.onEnd = onEnd
         self.roused: list[Deed] = []
-        self._buckets: dict[float, list[Deed]] = {}
-        self._keys: list[float] = []  # a heap of the buckets' retymes
-        self._mixed: set[float] = set()  # buckets whose order may not be that of entering
+        self.doomed: list[Deed] = []
+        self._rows: dict[float, Row] = {}
+        self._keys: list[float] = []  # a heap of the rows' retymes
         self._last = 0
         self.extend(deeds)
 
     # As a deque
 
     def append(self, deed: Any) -> None:
-        """Schedule a Deed, or a plain ``(dog, retyme, doer)``, after all others."""
-        if not isinstance(deed, Deed):
-            dog, retyme, doer = deed
-            if dog is None:  # hio's end-of-pass marker: no pass here needs one
-                return
-            deed = Deed(dog, retyme, doer)
-        self._last += 1
-        deed.seq = self._last
-        deed.home = self
-        super().append(deed)
-        self._bucket(deed.retyme)(deed)
+        """Schedule a plain ``(dog, retyme, doer)`` after all others."""
+        dog, retyme, doer = deed
+        if dog is not None:  # as in hio's end-of-pass marker: no pass here needs one
+            self.add(deed if isinstance(deed, Deed) else Deed(dog, doer), retyme)
 
     def extend(self, deeds: Iterable[Any]) -> None:
         """Schedule several, in their order."""
@@ -185,46 +190,44 @@ class Deeds(deque[Any]):
         super().remove(deed)
         self._unschedule(deed)
 
-    def __delitem__(self, index: SupportsIndex) -> None:  # type: ignore[override]  # no slices
-        deed = self[index]
-        super().__delitem__(index)
-        self._unschedule(deed)
-
     def clear(self) -> None:
         """Unschedule all, closing none."""
+        for deed in self:
+            deed.row = None
+            deed.woken = False
         super().clear()
         self.roused.clear()
-        self._buckets.clear()
+        self._rows.clear()
         self._keys.clear()
-        self._mixed.clear()
 
     # As a schedule
+
+    def add(self, deed: Deed, retyme: float) -> None:
+        """Schedule a Deed after all others, due at ``retyme``."""
+        self._last += 1
+        deed.seq = self._last
+        deed.home = self
+        super().append(deed)
+        self._place(deed, retyme, 0.0)
 
     def next(self) -> float:
         """Return the earliest retyme; ``math.inf`` when nothing is due by itself."""
         keys = self._keys
         while keys:
             key = keys[0]
-            if self._buckets[key]:
+            if self._rows[key].deeds:
                 return key
-            del self._buckets[heappop(keys)]  # all of them were removed or put to sleep
-            self._mixed.discard(key)
+            del self._rows[heappop(keys)]  # all of them were removed or put to sleep
         return inf
 
-    def move(self, deed: Deed, retyme: float) -> None:
-        """Make a Deed due at another tyme."""
-        if retyme != deed.retyme:
-            self._discard(deed)
-            deed.retyme = retyme
-            self._bucket(retyme)(deed)
+    def rouse(self, deed: Deed) -> None:
+        """Let a Deed run in the coming pass whatever its retyme."""
+        if not deed.woken:
+            deed.woken = True
+            self.roused.append(deed)
 
-    def run(  # noqa: C901, PLR0912 - the hot path: a call a Deed would cost a third of it
-        self,
-        tyme: float,
-        soon: float,
-        pacer: Pacer | None = None,
-        *,
-        woken: bool = False,
+    def run(
+        self, tyme: float, soon: float, pacer: Pacer | None = None, *, woken: bool = False
     ) -> None:
         """Run in order of entering what is due at ``tyme`` and what is roused.
 
@@ -238,52 +241,69 @@ class Deeds(deque[Any]):
         An exception of one leaves the pass at once; that one is off the schedule, those it kept
         from running are due in the next pass.
         """
-        due = [] if woken else self._take(tyme)
-        roused = self.roused
-        if roused:
-            self.roused = []
-            due = sorted({*due, *roused}, key=_by_seq)
-        key = nan
-        put = due.append  # bound before use: nan equals nothing
-        pending = iter(due)
+        keys = self._keys
+        row = None
+        if not woken and keys and keys[0] <= tyme:
+            row = self._rows.pop(heappop(keys))
         try:
-            for deed in pending:
-                retyme = deed.retyme
-                if retyme > tyme and not deed.woken:
-                    continue  # removed by one that ran before it in this pass
-                try:
-                    asked = deed.send(tyme)
-                except StopIteration as ex:
-                    self._ended(deed, ex.value)
-                    continue
-                if deed.special or retyme > tyme:
-                    self._settle(deed, asked, tyme, soon, pacer)
-                    continue
-                if asked:
-                    retyme += asked
-                    if retyme <= tyme and pacer is not None:
-                        retyme = _caughtUp(retyme, asked, tyme, soon)
-                else:
-                    retyme = soon
-                deed.retyme = retyme
-                if retyme != key:
-                    key = retyme
-                    put = self._bucket(retyme)
-                put(deed)
-        except BaseException:
-            self._interrupted(deed, pending, tyme)
-            raise
+            if self.roused or (keys and keys[0] <= tyme and not woken):
+                self._mingle(row, tyme, soon, pacer)
+            elif row is not None:
+                self._march(row, tyme, soon, pacer)
         finally:
-            for deed in roused:
-                deed.woken = False
-            for deed in self.roused:
-                deed.woken = True
+            if self.doomed:
+                self.closeDoomed()
 
-    def rouse(self, deed: Deed) -> None:
-        """Let a Deed run in the coming pass whatever its retyme."""
-        if not deed.woken:
-            deed.woken = True
-            self.roused.append(deed)
+    def only(self, tyme: float) -> Row | None:
+        """Take out the one Row there is, if it is due and each of its Deeds is plain.
+
+        Whoever takes it runs it and gives it back with ``restore`` or ``resume``.
+        """
+        if len(self._keys) != 1 or self.roused or self._keys[0] > tyme:
+            return None
+        row = self._rows[self._keys[0]]
+        if row.special or row.mixed or not row.deeds:
+            return None
+        self._keys.clear()
+        self._rows.clear()
+        return row
+
+    @property
+    def alone(self) -> bool:
+        """Whether nothing has been scheduled since ``only`` took out what there was."""
+        return not self._keys
+
+    def restore(self, row: Row, deeds: list[Deed]) -> None:
+        """Put back a Row with the retyme it has; ``deeds`` is what it had when taken."""
+        self._carry(row, deeds, row.retyme, row.asked)
+
+    def resume(
+        self,
+        row: Row,
+        deeds: list[Deed],
+        index: int,
+        got: Any,
+        tyme: float,
+        soon: float,
+        pacer: Pacer | None = None,
+    ) -> None:
+        """Finish the pass over a Row whose Deed at ``index`` did not yield what was guessed.
+
+        Parameters:
+            got: what it yielded, or the exception that came out of it.
+        """
+        self._carry(row, deeds[:index], _after(row, tyme, soon, pacer), row.asked)
+        deed = deeds[index]
+        rest = deeds[index + 1 :]
+        if isinstance(got, StopIteration):
+            if deed.row is row:  # else one before it removed it
+                self._ended(deed, got.value)
+        elif isinstance(got, BaseException):
+            self._interrupted(deed, rest, tyme)
+            raise got
+        elif deed.row is row:
+            self._settle(deed, got, tyme, soon, pacer)
+        self._walk(rest, tyme, soon, pacer)
 
     def closeAll(self) -> None:
         """Close all, the last entered first, whatever any of them raises while closing.
@@ -295,98 +315,196 @@ class Deeds(deque[Any]):
         self.clear()
         closeEach(leaving, self.onEnd)
 
-    def _ended(self, deed: Deed, value: Any) -> None:
-        """Take off one that returned."""
-        if value is not None:
-            setDone(deed.doer, value)
-        if not deed.doomed:
-            super().remove(deed)
-            self._unschedule(deed)
-        if self.onEnd is not None:
-            self.onEnd(deed, True)
+    def closeDoomed(self) -> None:
+        """Close those that were running when they were removed.
+
+        Raises:
+            BaseException: as ``closeEach`` does.
+        """
+        doomed, self.doomed = self.doomed, []
+        closeEach(doomed, self.onEnd)
+
+    # A pass
+
+    def _mingle(self, row: Row | None, tyme: float, soon: float, pacer: Pacer | None) -> None:
+        """Run several Rows, the first of them taken out already, and what is roused, as one."""
+        roused, self.roused = self.roused, []
+        due = {*roused}
+        if row is not None:
+            due.update(row.deeds)
+            while self._keys and self._keys[0] <= tyme:
+                due.update(self._rows.pop(heappop(self._keys)).deeds)
+        try:
+            self._walk(sorted(due, key=_by_seq), tyme, soon, pacer)
+        finally:
+            for deed in roused:
+                deed.woken = False
+            for deed in self.roused:  # kept from running by an exception
+                deed.woken = True
+
+    def _march(self, row: Row, tyme: float, soon: float, pacer: Pacer | None) -> None:
+        """Run a Row; as long as each yields what was guessed, the Row stays one."""
+        if row.mixed:
+            row.deeds.sort(key=_by_seq)
+            row.sends = None
+            row.mixed = False
+        deeds = row.deeds
+        if row.special:
+            self._walk(deeds, tyme, soon, pacer)
+            return
+        sends = row.sends
+        if sends is None:
+            sends = row.sends = [deed.send for deed in deeds]
+        asked = row.asked
+        got: Any
+        steps = iter(sends)
+        try:
+            for send in steps:
+                if (got := send(tyme)) != asked:
+                    break
+            else:
+                self._carry(row, deeds, _after(row, tyme, soon, pacer), asked)
+                return
+        except BaseException as ex:  # noqa: BLE001 - resume raises it again, all but StopIteration
+            got = ex
+        index = max(0, len(sends) - length_hint(steps) - 1)
+        self.resume(row, deeds, index, got, tyme, soon, pacer)
+
+    def _walk(self, due: list[Deed], tyme: float, soon: float, pacer: Pacer | None) -> None:
+        """Run Deeds one by one, each by its own measure."""
+        key = nan
+        target: Row | None = None
+        for index, deed in enumerate(due):
+            row = deed.row
+            if (row is None or row.retyme > tyme) and not deed.woken:
+                continue  # removed by one that ran before it in this pass
+            try:
+                asked = deed.send(tyme)
+            except StopIteration as ex:
+                self._ended(deed, ex.value)
+                continue
+            except BaseException:
+                self._interrupted(deed, due[index + 1 :], tyme)
+                raise
+            if row is None or row.special or deed.row is not row or row.retyme > tyme:
+                self._settle(deed, asked, tyme, soon, pacer)
+                continue
+            if asked:
+                retyme = row.retyme + asked
+                if retyme <= tyme and pacer is not None:
+                    retyme = _caughtUp(retyme, asked, tyme, soon)
+            else:
+                retyme = soon
+            if retyme != key or target is None:
+                key = retyme
+                target = self._row(retyme, asked)
+                if target is None:
+                    deed.row = None
+                    continue
+            deed.row = target
+            target.deeds.append(deed)
 
     def _settle(
         self, deed: Deed, asked: Any, tyme: float, soon: float, pacer: Pacer | None
     ) -> None:
-        """Decide when a Deed is due next where the pass's own arithmetic does not do."""
-        if deed.doomed:
-            _close(deed, self.onEnd)
+        """Decide when a Deed is due next that may be special, or ran off its retyme."""
+        if deed in self.doomed:
             return
         watching = pacer is not None and deed.fds is not None and pacer.watch(deed)
-        due = deed.retyme <= tyme
+        before = deed.retyme
+        due = before <= tyme
         if not asked and pacer is not None and deed.nest is not None:
             retyme = deed.nest().next()
             if retyme <= tyme:
                 retyme = soon
-        elif due or deed.retyme == inf:
+        elif due or before == inf:
             if asked:
-                retyme = (deed.retyme if due else tyme) + asked
+                retyme = (before if due else tyme) + asked
                 if retyme <= tyme and pacer is not None:
                     retyme = _caughtUp(retyme, asked, tyme, soon)
             else:
                 retyme = inf if watching else soon
         else:
-            retyme = inf if asked == inf else deed.retyme
-        if due:
-            deed.retyme = retyme
-            self._bucket(retyme)(deed)
-        else:
-            self.move(deed, retyme)
+            retyme = inf if asked == inf else before
+        if due or retyme != before:
+            self._displace(deed)
+            self._place(deed, retyme, asked)
 
-    def _interrupted(self, failed: Deed, pending: Iterator[Deed], tyme: float) -> None:
-        """Put a pass in order that was left by an exception of ``failed``."""
-        if failed in self:
-            super().remove(failed)
-            self._unschedule(failed)
+    def _ended(self, deed: Deed, value: Any) -> None:
+        """Take off one that returned."""
+        if value is not None:
+            setDone(deed.doer, value)
+        removed = deed in self.doomed
+        if not removed:
+            self.remove(deed)
         if self.onEnd is not None:
-            self.onEnd(failed, False)
-        for deed in pending:
-            if deed.retyme <= tyme:
-                self._bucket(deed.retyme)(deed)
-            elif deed.woken:
+            self.onEnd(deed, not removed)
+
+    def _interrupted(self, failed: Deed, rest: list[Deed], tyme: float) -> None:
+        """Put a pass in order that was left by an exception at ``failed``."""
+        if getattr(failed.dog, "gi_frame", None) is None:
+            if failed in self:
+                self.remove(failed)
+            if self.onEnd is not None:
+                self.onEnd(failed, False)
+        else:  # a signal's exception beside it: it is still to be closed
+            rest = [failed, *rest]
+        for deed in rest:
+            if deed.row is not None and deed.retyme <= tyme:
+                self._place(deed, deed.retyme, 0.0)
+            if deed.woken:
                 self.roused.append(deed)
 
-    def _take(self, tyme: float) -> list[Deed]:
-        """Take out all that are due at ``tyme``, in order of entering."""
-        keys = self._keys
-        if not keys or keys[0] > tyme:
-            return []
-        buckets = self._buckets
-        key = heappop(keys)
-        due = buckets.pop(key)
-        unsorted = False
-        if self._mixed and key in self._mixed:
-            self._mixed.remove(key)
-            unsorted = True
-        while keys and keys[0] <= tyme:
-            key = heappop(keys)
-            due += buckets.pop(key)
-            self._mixed.discard(key)
-            unsorted = True
-        if unsorted:
-            due.sort(key=_by_seq)
-        return due
+    # Rows
 
-    def _bucket(self, retyme: float) -> Callable[[Deed], None]:
-        """Return what puts a Deed into the bucket of ``retyme``."""
+    def _row(self, retyme: float, asked: Any) -> Row | None:
+        """Return the Row of ``retyme``; None for one that is never reached."""
         if not retyme < inf:  # infinite, or no number at all
-            return _asleep
-        bucket = self._buckets.get(retyme)
-        if bucket is None:
-            bucket = self._buckets[retyme] = []
+            return None
+        row = self._rows.get(retyme)
+        if row is None:
+            row = self._rows[retyme] = Row(retyme, asked)
             heappush(self._keys, retyme)
         else:
-            self._mixed.add(retyme)
-        return bucket.append
+            row.mixed = True
+            row.sends = None
+        return row
 
-    def _discard(self, deed: Deed) -> None:
-        bucket = self._buckets.get(deed.retyme)
-        if bucket is not None and deed in bucket:
-            bucket.remove(deed)  # an empty bucket goes when its tyme comes
+    def _place(self, deed: Deed, retyme: float, asked: Any) -> None:
+        """Put a Deed that is in no Row into that of ``retyme``."""
+        row = deed.row = self._row(retyme, asked)
+        if row is not None:
+            row.deeds.append(deed)
+            if deed.fds is not None or deed.nest is not None:
+                row.special = True
+
+    def _carry(self, row: Row, deeds: list[Deed], retyme: float, asked: Any) -> None:
+        """Make Deeds of a Row that was taken out due at ``retyme``, all of them at once."""
+        if deeds is row.deeds and retyme < inf and retyme not in self._rows:
+            row.retyme = retyme
+            self._rows[retyme] = row
+            heappush(self._keys, retyme)
+            return
+        live = [deed for deed in deeds if deed.row is row]
+        if not live:
+            return
+        target = self._row(retyme, asked)
+        for deed in live:
+            deed.row = target
+        if target is not None:
+            target.deeds += live
+            target.sends = None
+
+    def _displace(self, deed: Deed) -> None:
+        """Take a Deed out of its Row."""
+        row = deed.row
+        deed.row = None
+        if row is not None and deed in row.deeds:
+            row.deeds = [other for other in row.deeds if other is not deed]
+            row.sends = None  # an empty Row goes when its tyme comes
 
     def _unschedule(self, deed: Deed) -> None:
-        self._discard(deed)
-        deed.retyme = inf
+        self._displace(deed)
         if deed.woken:
             deed.woken = False
             if deed in self.roused:
@@ -418,7 +536,8 @@ def closeEach(deeds: list[Deed], onEnd: Callable[[Deed, bool], None] | None) -> 
 
 def _close(deed: Deed, onEnd: Callable[[Deed, bool], None] | None) -> None:
     if getattr(deed.dog, "gi_running", False):
-        deed.doomed = deed.special = True
+        if deed.home is not None:
+            deed.home.doomed.append(deed)
         return
     try:
         value = closeDog(deed.dog)
@@ -437,8 +556,15 @@ def addFault(first: BaseException, other: BaseException) -> None:
     first.add_note(f"while closing, another went wrong too:\n{text}")
 
 
-def _asleep(deed: Deed) -> None:
-    """Keep one that is due never by itself in no bucket."""
+def _after(row: Row, tyme: float, soon: float, pacer: Pacer | None) -> float:
+    """Return the retyme that follows for the Deeds of a Row that yielded what was guessed."""
+    asked = row.asked
+    if not asked:
+        return soon
+    retyme: float = row.retyme + asked
+    if retyme <= tyme and pacer is not None:
+        return _caughtUp(retyme, asked, tyme, soon)
+    return retyme
 
 
 def _caughtUp(retyme: float, asked: float, tyme: float, soon: float) -> float:

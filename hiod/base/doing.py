@@ -18,10 +18,11 @@ from collections import deque
 from functools import update_wrapper
 from heapq import heapify, heappop, heappush
 from math import floor, inf
+from operator import length_hint
 from types import CodeType, FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from hiod.base.deeding import Deed, Deeds, addFault, closeEach, setDone
+from hiod.base.deeding import Deed, Deeds, Row, addFault, closeEach, setDone
 from hiod.base.tyming import Tymee, Tymist
 from hiod.base.waiting import Timer, Waiter
 
@@ -168,11 +169,11 @@ class _Runner:
             setDone(doer, False)
             temp = temp or bool(doer.temp)
             dog = doer(tymth=tymth, tock=doer.tock, temp=temp or None, **doer.opts)
-            deed = Deed(dog, tymth(), doer, fds=_fdsOf(doer))
+            deed = Deed(dog, doer, fds=_fdsOf(doer))
             if not _starts(deed, doist):
                 ended.append(deed)
                 continue
-            deeds.append(deed)
+            deeds.add(deed, tymth())
             if doist is not None:
                 doist.watch(deed)
         for deed in ended:
@@ -433,6 +434,7 @@ class Doist(_Runner, Tymist):
         self._alarms: list[tuple[float, int, Deed]] = []  # a heap; valid where Deed.at agrees
         self._alarmed = 0
         self._halted = False
+        self._lean = type(self).recur is Doist.recur and type(self).tick is Tymist.tick
         self.pacing = False
         self._waiting = False
         self._origin = self._origin_tyme = self._grid_tyme = self._grid_tock = 0.0
@@ -699,12 +701,67 @@ class Doist(_Runner, Tymist):
                 self._waiter.close()
 
     def _cycle(self, stop: float) -> bool:
-        """Make one cycle of artificial tyme; return whether there is to be another."""
-        self.recur()
+        """Make a cycle of artificial tyme, or several; return whether there is to be another."""
+        if self._lean:
+            self._spin(stop)
+        else:
+            self.recur()
         if not self._deeds:
             self.done = True
             return False
         return self._tyme < stop
+
+    def _spin(self, stop: float) -> None:
+        """Make cycles as ``recur`` does, as long as nothing is there to be decided.
+
+        That is: all Doers are due in every cycle and yield what they yielded before, and nobody is
+        woken, added, removed or has a deadline.
+        """
+        own = self._deeds
+        row = None if self._woken or self._alarms else own.only(self._tyme)
+        if row is None:
+            self.recur()
+            return
+        try:
+            self._spinRow(own, row, stop)
+        finally:
+            if own.doomed:
+                own.closeDoomed()
+
+    def _spinRow(self, own: Deeds, row: Row, stop: float) -> None:
+        deeds = row.deeds
+        sends = row.sends
+        if sends is None:
+            sends = row.sends = [deed.send for deed in deeds]
+        asked = row.asked
+        got: Any
+        while True:
+            self.cycles += 1
+            tyme = self._tyme
+            steps = iter(sends)
+            try:
+                for send in steps:
+                    if (got := send(tyme)) != asked:
+                        break
+                else:
+                    row.retyme = row.retyme + asked if asked else tyme + self._tock
+                    self._tyme = tyme = self._tyme + self._tock
+                    if (
+                        tyme < stop
+                        and row.retyme <= tyme
+                        and own.alone
+                        and row.deeds is deeds
+                        and not (self._woken or self._alarms or self._halted)
+                    ):
+                        continue
+                    own.restore(row, deeds)
+                    return
+            except BaseException as ex:  # noqa: BLE001 - resume raises it again, all but StopIteration
+                got = ex
+            break
+        index = max(0, len(sends) - length_hint(steps) - 1)
+        own.resume(row, deeds, index, got, tyme, tyme + self._tock)
+        self.tick()
 
     def _turn(self, ready: Iterable[Deed]) -> bool:
         """Make one turn in real time; return whether there is to be another."""
@@ -916,7 +973,6 @@ def _starts(deed: Deed, doist: Doist | None) -> bool:
         raise
     if isinstance(deed.doer, DoDoer) and deed.doer.sleepy:
         deed.nest = deed.doer.nest
-        deed.special = True
     return True
 
 
