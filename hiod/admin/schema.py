@@ -2,8 +2,8 @@
 
 Decides which methods there are, who may call them, what their parameters and replies are made of,
 and what is wrong with parameters that do not fit. Leaves the carrying to ``framing`` and
-``server`` and the obeying to the boss. Everything else is drawn from the table: the validator,
-the JSON Schema, the Varlink interface text and the reference page.
+``server`` and the obeying to the boss. The validator reads the table; JSON Schema, the Varlink text
+and the reference page are drawn from it by ``drawing``.
 
 Invariant: what is not in ``METHODS`` cannot be called, and what is not in ``ERRORS`` or
 ``SERVICE_ERRORS`` is not answered.
@@ -1281,7 +1281,7 @@ def invalid(problems: list[Problem]) -> AdminError:
 
 
 def _problems(kind: type[Parameters], given: Mapping[str, Any]) -> list[Problem]:
-    hints = _hints(kind)
+    hints = hints_of(kind)
     problems = []
     for info in msgspec.structs.fields(kind):
         if info.name not in given:
@@ -1315,13 +1315,13 @@ def _none_such(hints: Mapping[str, Any]) -> str:
 
 
 @functools.cache
-def _hints(kind: type[Struct]) -> dict[str, Any]:
+def hints_of(kind: type[Struct]) -> dict[str, Any]:
     """Return the types of a Struct's fields in their order, annotations kept."""
     hints = get_type_hints(kind, include_extras=True)
     return {info.name: hints[info.name] for info in msgspec.structs.fields(kind)}
 
 
-def _parts(kind: Any) -> tuple[Any, list[Meta], bool]:
+def parts_of(kind: Any) -> tuple[Any, list[Meta], bool]:
     """Take a type apart: what it is made of, its conditions, and whether it may be absent."""
     optional = False
     if get_origin(kind) in (Union, UnionType):
@@ -1341,7 +1341,7 @@ _PLURAL = {str: "strings", int: "whole numbers", float: "numbers"}
 
 def words(kind: Any) -> str:
     """Say in words what a parameter of this type must be."""
-    kind, conditions, _ = _parts(kind)
+    kind, conditions, _ = parts_of(kind)
     origin, inner = get_origin(kind), get_args(kind)
     if origin is Literal:
         return " or ".join(f'"{value}"' for value in inner)
@@ -1373,198 +1373,3 @@ def wire_error(error: AdminError) -> tuple[str, dict[str, Any]]:
     if "message" in parameters and "message" not in kind.__struct_fields__:
         parameters = {key: value for key, value in parameters.items() if key != "message"}
     return f"{INTERFACE}.{error.code}", parameters
-
-
-# ---------------------------------------------------------------------------- drawn from the table
-
-
-def _attributes(kind: type) -> dict[str, str]:
-    """Return what the docstrings of a Struct and its parents say about its fields."""
-    found: dict[str, str] = {}
-    for parent in reversed(kind.__mro__):
-        _, _, section = (parent.__dict__.get("__doc__") or "").partition("Attributes:\n")
-        name = ""
-        for line in section.splitlines():
-            if line.startswith(" " * 8) and not line.startswith(" " * 9):
-                name, _, text = line.strip().partition(": ")
-                found[name] = text
-            elif name and line.strip():
-                found[name] += " " + line.strip()
-    return found
-
-
-def _sentence(kind: type) -> str:
-    return (kind.__doc__ or "").strip().splitlines()[0]
-
-
-@functools.cache
-def json_schema(name: str | None = None) -> dict[str, Any]:
-    """Return the table as JSON Schema: all of it, or one method by its short or long name.
-
-    Raises:
-        KeyError: when there is no such method.
-    """
-    methods = METHODS if name is None else (BY_NAME[name],)
-    errors = {
-        code: kind for code, kind in ERRORS.items() if name is None or code in _codes(methods[0])
-    }
-    kinds = {kind: None for method in methods for kind in (method.parameters, method.reply)}
-    kinds |= dict.fromkeys(errors.values())
-    _, defs = msgspec.json.schema_components(tuple(kinds), ref_template="#/$defs/{name}")
-    known = {kind.__name__: kind for kind in _all_structs(kinds)}
-    for title, definition in defs.items():
-        definition["description"] = _sentence(known[title])
-        texts = _attributes(known[title])
-        for key, member in definition.get("properties", {}).items():
-            member["description"] = texts[key]
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "interface": INTERFACE,
-        "protocol": PROTOCOL,
-        "methods": {method.short: _method_schema(method) for method in methods},
-        "errors": {
-            f"{INTERFACE}.{code}": {"$ref": f"#/$defs/{kind.__name__}"}
-            for code, kind in errors.items()
-        },
-        "$defs": defs,
-    }
-
-
-def _codes(method: Method) -> tuple[str, ...]:
-    return (*method.errors, *ANY_CALL)
-
-
-def _method_schema(method: Method) -> dict[str, Any]:
-    return {
-        "name": method.long,
-        "description": method.doc,
-        "role": method.role,
-        "more": {"": "no", "progress": "allowed", "endless": "required"}[method.stream],
-        "parameters": {"$ref": f"#/$defs/{method.parameters.__name__}"},
-        "reply": {"$ref": f"#/$defs/{method.reply.__name__}"},
-        "errors": [f"{INTERFACE}.{code}" for code in _codes(method)],
-    }
-
-
-def _all_structs(kinds: Iterable[type[Struct]]) -> list[type[Struct]]:
-    """Return these Structs and all that their fields are made of, the made before the made of."""
-    found: list[type[Struct]] = []
-    todo = list(kinds)
-    while todo:
-        kind = todo.pop(0)
-        if kind not in found:
-            found.append(kind)
-            todo += [part for hint in _hints(kind).values() for part in _leaves(hint)]
-    return found
-
-
-def _leaves(hint: Any) -> list[type[Struct]]:
-    kind, _, _ = _parts(hint)
-    if isinstance(kind, type) and issubclass(kind, Struct):
-        return [kind]
-    if get_origin(kind) is Literal:
-        return []
-    return [leaf for part in get_args(kind) for leaf in _leaves(part)]
-
-
-@functools.cache
-def interface_text(interface: str = INTERFACE) -> str:
-    """Return the Varlink text of one of our two interfaces.
-
-    Raises:
-        KeyError: when there is no such interface.
-    """
-    methods, errors, about = {
-        INTERFACE: (METHODS, ERRORS, "What the boss of a crew of hands answers."),
-        SERVICE: (SERVICE_METHODS, SERVICE_ERRORS, "What every Varlink service answers."),
-    }[interface]
-    lines = [f"# {about}", f"interface {interface}"]
-    own = {kind for method in methods for kind in (method.parameters, method.reply)}
-    own |= set(errors.values())
-    for kind in _all_structs(
-        [kind for method in methods for kind in (method.parameters, method.reply)]
-    ):
-        if kind not in own:
-            lines += ["", f"# {_sentence(kind)}", f"type {kind.__name__} {_members(kind)}"]
-    for method in methods:
-        lines += ["", f"# {method.doc}"]
-        if interface == INTERFACE:
-            lines[-1] += f" Role: {method.role}."
-        if method.stream:
-            lines[-1] += {"progress": " Takes more.", "endless": " Needs more."}[method.stream]
-        name = method.long.rpartition(".")[2]
-        lines.append(f"method {name}{_members(method.parameters)} -> {_members(method.reply)}")
-    for code, kind in errors.items():
-        lines += ["", f"# {_sentence(kind)}", f"error {code} {_members(kind)}"]
-    return "\n".join(lines) + "\n"
-
-
-def _members(kind: type[Struct]) -> str:
-    hints = _hints(kind)
-    if not hints:
-        return "()"
-    texts = _attributes(kind)
-    asked = issubclass(kind, Parameters)
-    required = {info.name for info in msgspec.structs.fields(kind) if info.required}
-    lines = []
-    for name, hint in hints.items():
-        # A parameter with a default may be left out; a member of a reply is there unless unset.
-        mark = "?" if asked and name not in required else ""
-        lines.append(f"  # {texts[name]}\n  {name}: {_varlink(hint, mark)}")
-    return "(\n" + ",\n".join(lines) + "\n)"
-
-
-_VARLINK = {str: "string", int: "int", float: "float", bool: "bool", Any: "object"}
-
-
-def _varlink(hint: Any, mark: str = "") -> str:
-    kind, _, optional = _parts(hint)
-    mark = "?" if optional else mark
-    origin, inner = get_origin(kind), get_args(kind)
-    if origin is Literal:
-        return f"{mark}({', '.join(inner)})"
-    if origin is list:
-        return f"{mark}[]{_varlink(inner[0])}"
-    if origin is dict:
-        return mark + ("object" if inner[1] is Any else f"[string]{_varlink(inner[1])}")
-    return mark + (_VARLINK.get(kind) or kind.__name__)
-
-
-def reference() -> str:
-    """Return the reference part of ``docs/admin-protocol.md``."""
-    lines: list[str] = []
-    kinds = _all_structs([method.reply for method in METHODS])
-    replies = {method.reply for method in METHODS}
-    for method in METHODS:
-        lines += [f"### `{method.short}`", "", method.doc, ""]
-        more = {"": "", "progress": " May be called with `more`.", "endless": " Needs `more`."}
-        errors = ", ".join(f"`{code}`" for code in method.errors) or "none of its own"
-        lines += [
-            f"`{method.long}`. Role: {method.role}.{more[method.stream]} Errors: {errors}.",
-            "",
-        ]
-        lines += _table("parameter", method.parameters)
-        lines += _table("reply", method.reply)
-    lines += ["## Records", ""]
-    for kind in kinds:
-        if kind not in replies:
-            lines += [f"### {kind.__name__}", "", _sentence(kind), "", *_table("member", kind)]
-    lines += ["## Errors", ""]
-    for code, kind in ERRORS.items():
-        lines += [f"### `{INTERFACE}.{code}`", "", _sentence(kind), "", *_table("parameter", kind)]
-    return "\n".join(lines).rstrip() + "\n"
-
-
-def _table(title: str, kind: type[Struct]) -> list[str]:
-    hints = _hints(kind)
-    if not hints:
-        return []
-    texts = _attributes(kind)
-    required = {info.name for info in msgspec.structs.fields(kind) if info.required}
-    lines = [f"| {title} | type | meaning |", "|---|---|---|"]
-    for name, hint in hints.items():
-        asked = issubclass(kind, Parameters) and name in required
-        mark = " (must be given)" if asked else ""
-        shown = _varlink(hint).replace("|", "\\|")
-        lines.append(f"| `{name}` | `{shown}` | {texts[name]}{mark} |")
-    return [*lines, ""]

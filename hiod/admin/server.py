@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 import hiod
-from hiod.admin import schema
+from hiod.admin import drawing, schema
 from hiod.admin.access import Access, Caller, identify
 from hiod.admin.framing import EXAMPLE, LIMIT_BYTES, NESTING, Framer
 from hiod.base.doing import Doer
@@ -809,7 +809,7 @@ def _description(request: Request) -> None:
     interface = request.params.interface
     if interface not in (schema.INTERFACE, schema.SERVICE):
         raise AdminError(f"{schema.SERVICE}.InterfaceNotFound", interface=schema.shorten(interface))
-    request.reply(schema.DescriptionReply(description=schema.interface_text(interface)))
+    request.reply(schema.DescriptionReply(description=drawing.interface_text(interface)))
 
 
 def _schema(request: Request) -> None:
@@ -819,7 +819,7 @@ def _schema(request: Request) -> None:
         if isinstance(method, AdminError):
             raise method
         name = method.short if method in schema.METHODS else method.long
-    request.reply(schema.SchemaReply(schema=schema.json_schema(name)))
+    request.reply(schema.SchemaReply(schema=drawing.json_schema(name)))
 
 
 _OWN: dict[str, Callable[[Request], None]] = {

@@ -1,16 +1,12 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import msgspec
 import pytest
-import varlink
 
 from hiod.admin import schema
 from hiod.errors import AdminError
-
-DOCS = Path(__file__).parents[3] / "docs"
 
 
 def refused(name: str, parameters: dict) -> AdminError:
@@ -192,49 +188,3 @@ def test_outcomes_leave_out_what_does_not_apply() -> None:
         "signal": None,
         "took_s": 0.031,
     }
-
-
-# ---------------------------------------------------------------------------- drawn from the table
-
-
-@pytest.mark.parametrize("interface", [schema.INTERFACE, schema.SERVICE])
-def test_varlink_reads_the_interface_text(interface: str) -> None:
-    read = varlink.Interface(schema.interface_text(interface))
-    assert read.name == interface
-
-
-def test_the_interface_text_has_every_method_and_error() -> None:
-    read = varlink.Interface(schema.interface_text())
-    members = {f"{read.name}.{name}" for name in read.members}
-    assert {m.long for m in schema.METHODS} <= members
-    assert {f"{read.name}.{code}" for code in schema.ERRORS} <= members
-
-
-def test_an_interface_that_is_not_ours_has_no_text() -> None:
-    with pytest.raises(KeyError):
-        schema.interface_text("com.example.other")
-
-
-def test_the_json_schema_says_what_each_member_means() -> None:
-    drawn = schema.json_schema()
-    assert set(drawn["methods"]) == {method.short for method in schema.METHODS}
-    for title, definition in drawn["$defs"].items():
-        for name, member in definition.get("properties", {}).items():
-            assert member["description"], f"{title}.{name}"
-
-
-def test_the_json_schema_of_one_method_is_of_that_method() -> None:
-    drawn = schema.json_schema("io.hiod.Boss.Status")
-    assert list(drawn["methods"]) == ["status"]
-    assert set(drawn["errors"]) == {
-        f"io.hiod.Boss.{code}" for code in ("NoSuchHand", *schema.ANY_CALL)
-    }
-
-
-def test_the_varlink_file_is_what_the_table_says() -> None:
-    assert (DOCS / "io.hiod.Boss.varlink").read_text() == schema.interface_text()
-
-
-def test_the_reference_page_is_what_the_table_says() -> None:
-    page = (DOCS / "admin-protocol.md").read_text()
-    assert page.endswith(schema.reference())
