@@ -266,8 +266,11 @@ def _plain_scalar(value: object, spot: Spot) -> Any:
         return spot.refuse("out_of_range", "must be a whole number of at most 64 bits")
     if isinstance(value, float) and not math.isfinite(value):
         return spot.refuse("out_of_range", "must be a finite number")
-    if value is None or isinstance(value, int | float):
+    if isinstance(value, int | float):
         return value
+    if value is None:
+        # A crew file cannot say it, and what was added must be exportable as one.
+        return spot.refuse("not_allowed", "must not be null; leave it out")
     return spot.refuse("wrong_type", "must be plain data; write dates and times in quotes", value)
 
 

@@ -239,7 +239,7 @@ def test_what_makes_a_hand_ready_may_be_a_default():
 
 FULL = {
     "name": "full",
-    "doers": [{"ref": "a:B", "tock": 0.5, "opts": {"deep": {"list": [1, None, 1.5, "é", True]}}}],
+    "doers": [{"ref": "a:B", "tock": 0.5, "opts": {"deep": {"list": [1, 1.5, "é", True]}}}],
     "python": "/v/bin/python",
     "path": ["/src"],
     "count": 3,

@@ -446,6 +446,10 @@ def test_what_cannot_be_printed_is_shown_escaped():
             "hand.a.doers[0].opts.pin.x: must be a finite number",
         ),
         (
+            {"doers": [{"ref": "a:B", "opts": {"pin": None}}]},
+            "hand.a.doers[0].opts.pin: must not be null; leave it out",
+        ),
+        (
             {"doers": [{"ref": "a:B", "opts": {"p in": 4711}}]},
             'hand.a.doers[0].opts."p in": must be a name that can be an argument',
         ),
