@@ -60,7 +60,7 @@ class Gifts(NamedTuple):
 
 
 def bear(gifts: Gifts, ground: Ground) -> NoReturn:
-    """Become the hand that the order describes; call it in the child, all signals blocked."""
+    """Become the hand that the order describes; call it in the child, SIGCHLD blocked."""
     code = BAD_START
     try:
         atexit._clear()  # noqa: SLF001 - the launcher's callbacks are not this process's

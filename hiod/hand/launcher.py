@@ -334,15 +334,15 @@ class Launcher:
         self._tell("spawned", (one.pidfd, words_fd), **self._facts(one))
 
     def _fork(self, gifts: birth.Gifts) -> int:
-        # A signal between the fork and the child's first lines would run the launcher's handlers.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        # In the child's first lines the one signal with a handler would still wake the launcher.
+        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGCHLD,))
         try:
             pid = os.fork()
             if pid == 0:
                 self._let_go()
                 birth.bear(gifts, self._ground)
         finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGCHLD,))
         return pid
 
     def _let_go(self) -> None:
@@ -527,10 +527,8 @@ def _wakeup_socket() -> socket.socket:
 # -------------------------------------------------------------------- becoming a launcher
 
 
-def prepare(cgroup: str | None) -> birth.Ground:
+def prepare(scratch: str, cgroup: str | None) -> birth.Ground:
     """Make this process one that hands can be forked from, and return what they must know."""
-    for number in (signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
     if cgroup:
         kin.write(f"{cgroup}/cgroup.procs", b"0")
     with contextlib.suppress(PermissionError):
@@ -547,7 +545,9 @@ def prepare(cgroup: str | None) -> birth.Ground:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(line_buffering=True, errors="backslashreplace")
-    hand.warm_up()
+    hand.warm_up(scratch)
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     handled = {number for number in signal.valid_signals() if _handled(number)} | {signal.SIGCHLD}
     sys.path_importer_cache.clear()
     # What lives now lives as long as the launcher: no collection, here or in a hand, need look
@@ -591,7 +591,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--cgroup", help="directory of the cgroup to move to")
     args = parser.parse_args(argv)
     faulthandler.enable()
-    ground = prepare(args.cgroup)
+    ground = prepare(f"{args.runtime}/launcher/{args.id}", args.cgroup)
     launcher = Launcher(args.runtime, args.id, ground)
     if args.fd is not None:
         os.set_inheritable(args.fd, False)

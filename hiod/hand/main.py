@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from hiod.base.crewdoms import Bossage, Posting
 from hiod.base.doing import Doist, doify
 from hiod.base.multidoing import Crewer
+from hiod.core.uxd.peermemoing import PeerMemoer
+from hiod.core.uxd.uxding import bindMailbox
 from hiod.hand import words
 from hiod.host.packets import BAD_START
 
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 
 _UNCAUGHT = 1
 _INTERRUPTED = 130
+
+_kept: list[Any] = []
 
 
 class HandDoist(Doist):
@@ -52,12 +56,45 @@ class DoersError(Exception):
         super().__init__(message)
 
 
-def warm_up() -> None:
-    """In the launcher: use once what every hand uses, so that all share it."""
+def warm_up(scratch: str) -> None:
+    """In the launcher: live the life of a hand once, so that what it loads and adapts is shared.
+
+    Code that ran here is specialised here and not, page by page, in every hand; and what is
+    imported at a first use (a first traceback alone takes half a dozen modules) is there even
+    when the package has been deleted from disk.
+
+    Args:
+        scratch: beginning of paths for two sockets that exist only meanwhile.
+    """
     try:
         _named("hiod:nothing")
     except DoersError as ex:
         "".join(traceback.format_exception(ex))
+    boss, addr = f"{scratch}.b", f"{scratch}.h"
+    order = {
+        "name": "warm",
+        "generation": 1,
+        "token": "warm",
+        "addr": addr,
+        "boss": {"name": "boss", "addr": boss, "pid": os.getpid()},
+    }
+    book = {"tag": "BOK", "name": "boss", "load": {"boss": boss, "warm": addr}}
+    end = {"tag": "END", "name": "boss", "load": {"v": 1, "gen": 1, "seq": 1}}
+    speaker = PeerMemoer(name="boss", fd=bindMailbox(boss).detach(), reopen=True)
+    try:
+        doers = make_doers(order, bindMailbox(addr).detach())
+        for memo in (book, end):
+            speaker.memoit(Crewer.tojson(memo), addr)
+        speaker.serviceAllTx()
+        doist = HandDoist(name="warm", real=True, limit=1.0, doers=doers)
+        doist.do()
+    finally:
+        speaker.close()
+        for path in (boss, addr):
+            os.unlink(path)  # noqa: PTH108 - pathlib is more than a hand needs to load
+    # A large buffer that was freed would teach malloc to take the next one from the heap, where
+    # it must be cleared: pages of its own for every hand.
+    _kept.extend((doist, speaker))
 
 
 def work(order: Mapping[str, Any], sys_path: Sequence[str], *, mailbox: int, words_fd: int) -> int:
@@ -119,26 +156,16 @@ def make_doers(order: Mapping[str, Any], mailbox: int) -> list[Any]:
     Raises:
         DoersError: an entry cannot be imported, called, or gives what is no Doer.
     """
-    crewer: Crewer | None = None
+    makers = [_Maker(number, entry) for number, entry in enumerate(order.get("doers") or ())]
     doers: list[Any] = []
-    for number, entry in enumerate(order.get("doers") or ()):
-        maker = _Maker(number, entry)
-        if number == 0 and not maker.makes_crewer:
-            made = [] if maker.takes("crewer") else maker.make(None)
-            if made and isinstance(made[0], Crewer):
-                crewer = made[0]
-                doers += made
-                continue
-            crewer = Crewer(name=str(order["name"]))
-            doers += [crewer, *(made or maker.make(crewer))]
-            continue
-        doers += maker.make(crewer)
-        if number == 0:
-            crewer = doers[0]
-    if crewer is None:
-        crewer = Crewer(name=str(order["name"]))
-        doers.insert(0, crewer)
+    if makers and (makers[0].makes_crewer or not makers[0].takes("crewer")):
+        doers = makers.pop(0).make(None)
+    if not doers or not isinstance(doers[0], Crewer):
+        doers.insert(0, Crewer(name=str(order["name"])))
+    crewer = doers[0]
     crewer.assign(posting(order, mailbox))
+    for maker in makers:
+        doers += maker.make(crewer)
     return doers
 
 
