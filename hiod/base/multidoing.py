@@ -456,7 +456,8 @@ class Bosser(MultiDoerBase):
         self._rebook()
         if self.crewed:
             for text, addr in self.side.books():
-                self.memoit(text, addr, key="BOK")
+                if self.getName(addr) not in self._leaving:
+                    self.memoit(text, addr, key="BOK")
 
 
 class Crewer(MultiDoerBase):
