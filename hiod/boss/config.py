@@ -209,6 +209,7 @@ def _read_crew(
     if not isinstance(hands, dict):
         spot.at("hand").refuse("wrong_type", "must be a table of hands; write [hand.NAME]", hands)
         return []
+    lines = lines_of(source.text)
     made = []
     for name, keys in hands.items():
         spec, told = parse(
@@ -217,7 +218,7 @@ def _read_crew(
             name=name,
             defaults=layers,
             origin=source.path,
-            line=line_of(source.text, name),
+            line=lines.get(name),
             folder=source.folder,
         )
         problems += told
@@ -236,9 +237,16 @@ def _refuse_table(name: str, spot: Spot) -> None:
         spot.at(name).refuse("unknown_key", f"unknown table{hint}")
 
 
-def line_of(text: str, name: str) -> int | None:
-    """Return the line on which a crew file begins to define a hand, as far as that shows."""
-    word = rf"(?:{re.escape(name)}|[\"']{re.escape(name)}[\"'])"
-    begins = rf"^[ \t]*\[?[ \t]*hand[ \t]*\.[ \t]*{word}[ \t]*[\].=]"
-    found = re.search(begins, text, re.MULTILINE)
-    return text.count("\n", 0, found.end()) + 1 if found else None
+_BEGINS: Final = re.compile(
+    r"""^[ \t]*\[?[ \t]*hand[ \t]*\.[ \t]*(["']?)([a-z0-9_-]+)\1[ \t]*[\].=]""", re.MULTILINE
+)
+
+
+def lines_of(text: str) -> dict[str, int]:
+    """Return the lines on which a crew file begins to define its hands, as far as that shows."""
+    lines: dict[str, int] = {}
+    line, at = 1, 0
+    for found in _BEGINS.finditer(text):
+        line, at = line + text.count("\n", at, found.end()), found.end()
+        lines.setdefault(found[2], line)
+    return lines

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hiod.boss.config import AdminConfig, BossConfig, Config, build, line_of
+from hiod.boss.config import AdminConfig, BossConfig, Config, build, lines_of
 from hiod.errors import ConfigError
 from hiod.rules.checking import Problem, SourceFile
 from hiod.rules.specs import HandSpec, parse
@@ -246,4 +246,4 @@ def test_a_hand_after_one_that_may_stand_in_a_broken_file_is_not_blamed():
     ],
 )
 def test_the_line_of_a_hand_is_found_where_it_shows(text, line):
-    assert line_of(text, "web") == line
+    assert lines_of(text).get("web") == line
