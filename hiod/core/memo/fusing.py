@@ -39,7 +39,7 @@ class Partial:
     __slots__ = ("bodies", "cost", "count", "cred", "last", "signed", "spent", "vid")
 
     def __init__(self, cred: Cred | None, vid: str | None, *, signed: bool) -> None:
-        self.bodies: dict[int, bytes] = {}
+        self.bodies: dict[int, bytes | memoryview] = {}
         self.count: int | None = None
         self.cost = 0
         self.cred = cred
@@ -83,7 +83,7 @@ class Fuser:
         cred: Cred | None,
         number: int,
         count: int | None,
-        body: bytes,
+        body: bytes | memoryview,
         *,
         vid: str | None,
         signed: bool,
@@ -97,7 +97,7 @@ class Fuser:
         held = self.partials.get(key)
         if held is None:
             if count == 1:
-                return self._add_sole(key, cred, body, vid)
+                return self.addSole(key, cred, body, vid)
             dropped = self._make_room(key, len(body) + GRAM_COST)
             held = self._begin(key, cred, vid, signed=signed)
             dropped += self._add_part(key, held, number, count, body, vid, signed, now)
@@ -112,7 +112,7 @@ class Fuser:
         held: Partial,
         number: int,
         count: int | None,
-        body: bytes,
+        body: bytes | memoryview,
         vid: str | None,
         signed: bool,
         now: float,
@@ -222,10 +222,10 @@ class Fuser:
             if isinstance(held, Partial):
                 held.last += by
 
-    def _add_sole(
-        self, key: Key, cred: Cred | None, body: bytes, vid: str | None
+    def addSole(
+        self, key: Key, cred: Cred | None, body: bytes | memoryview, vid: str | None
     ) -> list[tuple[str, Key, Cred | None]]:
-        """Take in a memo of one gram: it is whole at once."""
+        """Take in a memo of one gram, of which nothing is here: it is whole at once."""
         if len(body) > self.maxMemo:
             return [("too-large", key, cred)]
         try:

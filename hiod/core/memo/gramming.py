@@ -207,6 +207,8 @@ def rooms(code: str, size: int, *, curt: bool) -> tuple[int, int]:
 
 
 _SOLE = {code: code.encode() + b"AAAB" for code in PAIRS}
+SOLE: Final = _SOLE["bAAA"]
+"""What a plain memo of one gram in text form begins with: nearly every memo there is."""
 
 
 def cut(
@@ -241,9 +243,10 @@ def cut(
     who = vid
     if curt:
         first, later, tail, who = unb64(first), unb64(later), unb64(mid), unb64(vid)
-    grams = [first + _number(count, curt=curt) + tail + who + data[:room]]
+    body = memoryview(data)  # each byte is copied once
+    grams = [b"".join((first, _number(count, curt=curt), tail, who, body[:room]))]
     grams += [
-        later + _number(index, curt=curt) + tail + data[at : at + more]
+        b"".join((later, _number(index, curt=curt), tail, body[at : at + more]))
         for index, at in enumerate(range(room, length, more), 1)
     ]
     return grams

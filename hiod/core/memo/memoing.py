@@ -21,7 +21,7 @@ from hiod.base.doing import Doer
 from hiod.base.tyming import Tymee
 from hiod.core.memo import signing
 from hiod.core.memo.fusing import Fuser, Rx
-from hiod.core.memo.gramming import CODES, KINDS, PAIRS, GramError, b64, cut, parse, unb64
+from hiod.core.memo.gramming import CODES, KINDS, PAIRS, SOLE, GramError, b64, cut, parse, unb64
 from hiod.core.memo.outboxing import Letter, Outboxes
 from hiod.errors import MemoerError, MemoerVerifyError
 
@@ -48,6 +48,10 @@ __all__ = [
     "openAM",
     "openMemoer",
 ]
+
+
+BIG = 4096
+"""Bytes of a gram from which its body is kept as a view of it, not as a copy."""
 
 
 class Versionage(NamedTuple):
@@ -452,7 +456,8 @@ class Memoer(Tymee):
             if isinstance(held, Rx):
                 yield key, 1, held[2], {0: held[0].encode()}
             else:
-                yield key, held.count, held.vid, dict(held.bodies)
+                bodies = {number: bytes(body) for number, body in held.bodies.items()}
+                yield key, held.count, held.vid, bodies
 
     @property
     def memosSent(self) -> int:
@@ -571,6 +576,8 @@ class Memoer(Tymee):
 
     def _take(self, gram: bytes, src: Any, cred: Cred | None, now: float) -> None:
         """Put one datagram where it belongs, or count why it belongs nowhere."""
+        if gram[:8] == SOLE and not self._authic and self._take_sole(gram, src, cred):
+            return
         try:
             kind, mid, vid, number, count, start, stop = parse(gram)
             key = (mid, src, cred[0] if cred else 0)
@@ -591,11 +598,26 @@ class Memoer(Tymee):
         except MemoerError:
             self._drop("unverifiable", src, cred)
             return
-        dropped = self._fuser.add(
-            key, cred, number, count, gram[start:stop], vid=vid, signed=signed, now=now
-        )
+        body = gram[start:stop] if stop < BIG else memoryview(gram)[start:stop]
+        dropped = self._fuser.add(key, cred, number, count, body, vid=vid, signed=signed, now=now)
         if dropped:
             self._note(dropped)
+
+    def _take_sole(self, gram: bytes, src: Any, cred: Cred | None) -> bool:
+        """Take the usual datagram, a memo of one plain gram, the short way; False: not that."""
+        if len(gram) < 32:  # noqa: PLR2004 - the header
+            return False
+        try:
+            key = (str(gram[8:32], "utf-8"), src, cred[0] if cred else 0)
+        except UnicodeDecodeError:
+            return False
+        fuser = self._fuser
+        if key in fuser.partials:
+            return False
+        dropped = fuser.addSole(key, cred, gram[32:], None)
+        if dropped:
+            self._note(dropped)
+        return True
 
     def _note(self, dropped: Iterable[tuple[str, Key, Cred | None]]) -> None:
         """Count what the fuser dropped."""

@@ -36,6 +36,8 @@ peer must not be able to fill it; memory is used only while grams wait."""
 
 _CRED = struct.Struct("iII")
 _CRED_SPACE = socket.CMSG_SPACE(_CRED.size)
+_SCM_CREDENTIALS = int(socket.SCM_CREDENTIALS)
+_MSG_TRUNC = int(socket.MSG_TRUNC)  # the enum's own "&" costs more than the rest of a receive
 _SO_SNDBUFFORCE = 32
 _DGRAM = socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
 
@@ -417,15 +419,16 @@ class Peer(Mixin):
         except BlockingIOError:
             return b"", None, None
         cred = None
-        for level, kind, data in control:
-            if level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS:
-                cred = _CRED.unpack(data)
-        if flags & socket.MSG_TRUNC:
+        if control and control[0][1] == _SCM_CREDENTIALS:
+            cred = _CRED.unpack(control[0][2])
+        if flags & _MSG_TRUNC:
             size, self.cutShort = 0, True
         gram = bytes(view[:size])
         if self.wl is not None:
             self.wl.writeRx(gram, who=src)
-        return gram, (os.fsdecode(src) if isinstance(src, bytes) else src) or None, cred
+        if src.__class__ is not str:  # an abstract name comes as bytes, none as None
+            src = os.fsdecode(src) if src else None
+        return gram, src or None, cred
 
     def send(self, data: bytes, dst: Any, **_kwa: Any) -> int:
         """Send a datagram; bytes sent, 0 for no room.
