@@ -88,7 +88,7 @@ def configure(
     if style == "journal":
         teller = _Native(stream)
     elif style == "console":
-        teller = _Console(stream, colour=_is_terminal(fd) and not environ.get("NO_COLOR"))
+        teller = _Console(stream, colour=os.isatty(fd) and not environ.get("NO_COLOR"))
     else:
         teller = _Lines(stream)
     _state.teller = teller
@@ -183,7 +183,7 @@ class _Stream:
             mode = os.fstat(fd).st_mode
             if stat.S_ISSOCK(mode):
                 self._socket = socket.socket(fileno=os.dup(fd))
-            elif stat.S_ISFIFO(mode) or _is_terminal(fd):
+            elif stat.S_ISFIFO(mode) or os.isatty(fd):
                 self._waits = True
                 # An opening of our own: O_NONBLOCK on the given one would be set for all who
                 # share it, the shell and the hands among them. Refused if it is another user's.
@@ -391,7 +391,7 @@ _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 def _fitting(environ: Mapping[str, str], fd: int) -> str:
     if _is_journal(environ.get("JOURNAL_STREAM", ""), fd):
         return "journal"
-    return "console" if _is_terminal(fd) else "json"
+    return "console" if os.isatty(fd) else "json"
 
 
 def _is_journal(announced: str, fd: int) -> bool:
@@ -401,10 +401,3 @@ def _is_journal(announced: str, fd: int) -> bool:
         return False
     # Compared, since the variable is inherited by those whose stderr was led elsewhere.
     return announced == f"{found.st_dev}:{found.st_ino}"
-
-
-def _is_terminal(fd: int) -> bool:
-    try:
-        return os.isatty(fd)
-    except OSError:
-        return False

@@ -350,9 +350,9 @@ class Store:
         if turn.deaths:
             # By hand, so that one that dies every second does not push out the others' deaths.
             self._db.executemany(
-                "DELETE FROM deaths WHERE hand = ?1 AND id <= (SELECT id FROM deaths"
-                " WHERE hand = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)",
-                [(hand, self._deaths_keep) for hand in {death[0] for death in turn.deaths}],
+                "DELETE FROM deaths WHERE hand = ? AND id <= (SELECT id FROM deaths"
+                " WHERE hand = ? ORDER BY id DESC LIMIT 1 OFFSET ?)",
+                [(hand, hand, self._deaths_keep) for hand in {death[0] for death in turn.deaths}],
             )
             since_trim += len(turn.deaths)
             if since_trim >= DEATHS_MOST // RING_SLACK:

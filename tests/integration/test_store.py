@@ -107,11 +107,15 @@ def test_a_turn_may_be_committed_again(path: Path) -> None:
         assert store.load().counters == {"n": 3}
 
 
-def test_a_turn_that_cannot_be_written_leaves_nothing_of_itself(path: Path) -> None:
+@pytest.mark.parametrize(
+    ("value", "fault"), [(object(), sqlite3.ProgrammingError), (1 << 70, OverflowError)]
+)
+def test_a_turn_that_cannot_be_written_leaves_nothing_of_itself(
+    path: Path, value, fault: type[Exception]
+) -> None:
     with Store.open(path) as store:
-        odd = Turn(hands_put={"a": "1"}, counters={"n": object()})  # type: ignore[dict-item]
-        with pytest.raises(sqlite3.ProgrammingError):
-            store.commit(odd)
+        with pytest.raises(fault):
+            store.commit(Turn(hands_put={"a": "1"}, counters={"n": value}))
 
         assert store.load() == EMPTY
         store.commit(Turn(hands_put={"b": "1"}))
