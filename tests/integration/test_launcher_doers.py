@@ -271,7 +271,7 @@ def test_a_forked_hand_holds_nothing_of_the_launchers(crew):
         crew.boss.recv(65536)
 
     def files(pid):
-        return sorted(os.readlink(path) for path in Path(f"/proc/{pid}/fd").iterdir())
+        return sorted(str(path.readlink()) for path in Path(f"/proc/{pid}/fd").iterdir())
 
     for pid, name in ((born.pid, "alpha"), (second.pid, "beta")):
         kinds = [path for path in files(pid) if not path.startswith(("socket:", "anon_inode:"))]

@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+
+import pytest
+
+from hiod.base.doing import Doer
+from hiod.base.multidoing import CrewDoer, Crewer
+from hiod.hand.main import DoersError, make_doers, posting
+
+
+class Plain(Doer):
+    def __init__(self, *, color="red", **kwa):
+        super().__init__(**kwa)
+        self.color = color
+
+
+class Sharing(CrewDoer):
+    def __init__(self, *, size=1, **kwa):
+        super().__init__(**kwa)
+        self.size = size
+
+
+class OwnCrewer(Crewer):
+    pass
+
+
+def wanting(crewer):
+    return Sharing(crewer=crewer)
+
+
+def leading():
+    return [OwnCrewer(), Plain()]
+
+
+def generating(tymth, tock=0.0, temp=None, **opts):
+    yield tock
+
+
+def generating_with(tymth, tock=0.0, temp=None, *, crewer, **opts):
+    yield tock
+
+
+@pytest.fixture(autouse=True)
+def crewapp(monkeypatch):
+    module = ModuleType("crewapp")
+    vars(module).update(globals())
+    monkeypatch.setitem(sys.modules, "crewapp", module)
+
+
+def order(*doers, **facts):
+    boss = {"name": "boss", "addr": "/run/boss.uxd", "pid": 11}
+    return {
+        "name": "alpha-2",
+        "hand": "alpha",
+        "ordinal": 2,
+        "generation": 4,
+        "token": "t",
+        "addr": "/run/alpha-2.uxd",
+        "boss": boss,
+        "beat_s": 2.5,
+        "ready_by": "memo",
+        "doers": [f"crewapp:{d}" if isinstance(d, str) else d for d in doers],
+        **facts,
+    }
+
+
+def kinds(doers):
+    return [type(doer).__name__ for doer in doers]
+
+
+def test_a_crewer_is_put_first():
+    assert kinds(make_doers(order("Plain"), -1)) == ["Crewer", "Plain"]
+
+
+def test_no_doers_are_only_a_crewer():
+    assert kinds(make_doers(order(), -1)) == ["Crewer"]
+    assert kinds(make_doers(order(doers=None), -1)) == ["Crewer"]
+
+
+@pytest.mark.parametrize("first", ["OwnCrewer", "leading"])
+def test_a_first_entry_that_makes_a_crewer_keeps_its_place(first):
+    doers = make_doers(order(first, "Sharing"), -1)
+
+    assert kinds(doers)[0] == "OwnCrewer"
+    assert kinds(doers).count("Crewer") == 0
+    assert doers[-1].crewer is doers[0]
+    assert doers[0].name == "alpha-2"
+
+
+def test_a_crewer_is_given_to_who_names_it_or_passes_it_on():
+    crewer, sharing, wanted = make_doers(order("Sharing", "wanting"), -1)
+
+    assert sharing.crewer is crewer
+    assert wanted.crewer is crewer
+
+
+def test_opts_and_tock_reach_the_doer():
+    entry = {"ref": "crewapp:Plain", "tock": 0.5, "opts": {"color": "blue"}}
+
+    _, doer = make_doers(order(entry), -1)
+
+    assert (doer.tock, doer.color) == (0.5, "blue")
+
+
+def test_a_generator_function_becomes_a_doer_of_its_own():
+    entry = {"ref": "crewapp:generating_with", "tock": 0.5, "opts": {"x": 1}}
+
+    crewer, doer, other = make_doers(order(entry, "generating"), -1)
+
+    assert (doer.tock, doer.opts) == (0.5, {"x": 1, "crewer": crewer})
+    assert (other.tock, other.opts) == (0.0, {})
+
+
+def test_an_entry_that_cannot_be_used_is_named():
+    with pytest.raises(DoersError, match=r"^ModuleNotFoundError: No module named 'nowhere_at_all'"):
+        make_doers(order({"ref": "nowhere_at_all:X"}), -1)
+
+
+def test_a_posting_says_what_the_order_says():
+    told = posting(order(), 3)
+
+    assert (told.name, told.hand, told.ordinal, told.generation) == ("alpha-2", "alpha", 2, 4)
+    assert (told.boss.name, told.boss.path, told.bossPid) == ("boss", "/run/boss.uxd", 11)
+    assert (told.fd, told.addr, told.beat_s, told.readyBy) == (3, "/run/alpha-2.uxd", 2.5, "memo")
+    assert posting(order(), -1).fd is None
