@@ -14,6 +14,7 @@ import inspect
 import os
 import sys
 import traceback
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from hiod.base.crewdoms import Bossage, Posting
@@ -25,7 +26,7 @@ from hiod.hand import words
 from hiod.host.packets import BAD_START
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 _UNCAUGHT = 1
 _INTERRUPTED = 130
@@ -251,19 +252,34 @@ def _named(ref: str) -> Any:
     return target
 
 
-def _signatures(target: Callable[..., Any]) -> Iterator[Mapping[str, inspect.Parameter]]:
-    """Yield the parameters of a callable, of a class's parents too while ``**`` passes them on."""
+def _signatures(target: Callable[..., Any]) -> Iterator[Collection[str]]:
+    """Yield a callable's parameters, of a class's parents too while ``**`` passes them on."""
     makers: Sequence[Any] = [target]
     if isinstance(target, type):
         makers = [vars(base)["__init__"] for base in target.__mro__ if "__init__" in vars(base)]
     for maker in makers:
-        try:
-            parameters = inspect.signature(maker).parameters
-        except (TypeError, ValueError):
-            return  # a callable written in C that does not tell
-        yield parameters
-        if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        names, passes_on = _parameters(maker)
+        yield names
+        if not passes_on:
             return
+
+
+def _parameters(maker: Any) -> tuple[Collection[str], bool]:
+    """Return the names a callable takes, and whether it takes others by ``**``.
+
+    Asked of the code where there is code: inspect would touch a megabyte of what hands share.
+    """
+    while hasattr(maker, "__wrapped__"):
+        maker = maker.__wrapped__
+    if isinstance(maker, FunctionType):
+        code = maker.__code__
+        count = code.co_argcount + code.co_kwonlyargcount
+        return code.co_varnames[:count], bool(code.co_flags & inspect.CO_VARKEYWORDS)
+    try:
+        parameters = inspect.signature(maker).parameters
+    except (TypeError, ValueError):
+        return (), False  # a callable written in C that does not tell
+    return tuple(parameters), any(p.kind is p.VAR_KEYWORD for p in parameters.values())
 
 
 def _pythonpath() -> list[str]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import sys
 from types import ModuleType
 
@@ -125,3 +126,14 @@ def test_a_posting_says_what_the_order_says():
     assert (told.boss.name, told.boss.path, told.bossPid) == ("boss", "/run/boss.uxd", 11)
     assert (told.fd, told.addr, told.beat_s, told.readyBy) == (3, "/run/alpha-2.uxd", 2.5, "memo")
     assert posting(order(), -1).fd is None
+
+
+def test_a_wrapped_or_partial_factory_is_asked_what_it_wraps(crewapp):
+    module = sys.modules["crewapp"]
+    module.decorated = functools.wraps(wanting)(lambda *pa, **kwa: wanting(*pa, **kwa))
+    module.partly = functools.partial(wanting)
+
+    crewer, first, second = make_doers(order("decorated", "partly"), -1)
+
+    assert first.crewer is crewer
+    assert second.crewer is crewer
