@@ -834,7 +834,10 @@ class Memoer(Tymee):
             self._outboxes.kill(letter, "uncut", self)
 
     def send(self, gram: bytes, dst: Any, *, echoic: bool = False) -> int:
-        """Send one gram: bytes sent, 0 for no room, with the errno in ``lull`` then.
+        """Send one gram: bytes sent, or 0 for no room.
+
+        ``lull`` then says where there is none: EAGAIN at the destination, ENOBUFS here because
+        of what others have not read, ENOMEM in the system.
 
         Raises:
             OSError: it cannot be sent there.
@@ -844,7 +847,7 @@ class Memoer(Tymee):
         return len(gram)
 
     def awaitRoom(self, dst: Any) -> int:  # noqa: ARG002 - a transport's to use
-        """Begin to await room at ``dst``: 0, or an errno; here it can only be tried again."""
+        """Begin to await room, None means here: 0, or an errno; this base can only try again."""
         return errno.EOPNOTSUPP
 
     def endRoom(self, dst: Any) -> None:

@@ -47,16 +47,23 @@ class Port(Protocol):
     lull: int
 
     def send(self, gram: bytes, dst: Any, /) -> int:
-        """Send a gram; 0 for no room, the reason then being the errno in ``lull``."""
+        """Send a gram; 0 for no room.
+
+        ``lull`` then says where there is none: EAGAIN at the destination, ENOBUFS here because
+        of what others have not read, ENOMEM in the system.
+        """
 
     def awaitRoom(self, dst: Any) -> int:
-        """Begin to await room at ``dst``: 0, or the errno that says why that is not possible."""
+        """Begin to await room at ``dst``: 0, or the errno that says why that is not possible.
+
+        None stands for the room here.
+        """
 
     def endRoom(self, dst: Any) -> None:
         """Stop awaiting room there, if it was awaited."""
 
     def roomy(self) -> Iterable[Any]:
-        """Return the destinations that have room now, of those awaited."""
+        """Return the destinations that have room now, of those awaited; None for here."""
 
     def dead(self, memo: str | None, dst: Any, reason: str) -> None:
         """Take note of a memo that is given up."""
@@ -126,7 +133,10 @@ class Outboxes:
         self._boxes: dict[Any, Outbox] = {}
         self._ready: dict[Any, Outbox] = {}  # may send now
         self._late: dict[Any, Outbox] = {}  # waits for its retryAt
+        self._stuffed: dict[Any, Outbox] = {}  # of the late: waits for room here, too
+        self._own_awaited = False
         self._keyed: dict[tuple[Any, Any], Letter] = {}
+        self._dead: list[tuple[str | None, Any, str]] = []  # not yet told
 
     def put(self, letter: Letter) -> str:
         """Queue a letter; return "" or the reason why there is no room for it."""
@@ -169,31 +179,47 @@ class Outboxes:
     def kill(self, letter: Letter, reason: str, port: Port) -> None:
         """Give up a queued letter that cannot be cut; it holds up nobody."""
         letter.grams = []
-        self._bury(letter, reason, port)
-        letter.memo = None
+        self._bury(letter, reason)
+        self._tell(port)
 
     def pump(self, now: float, port: Port, most: float = math.inf) -> None:
         """Send what can be sent.
 
         Parameters:
             now: present time in seconds.
+            port: what sends them; it is told of the dead when all else is done.
             most: how many grams at most.
         """
         for dst in port.roomy():
-            box = self._boxes.get(dst)
-            if box is not None:
-                self._ready[dst] = box
+            if dst is None:
+                port.endRoom(None)
+                self._own_awaited = False
+                for box in list(self._stuffed.values()):
+                    self._revive(box)
+            elif dst in self._boxes:
+                self._ready[dst] = self._boxes[dst]
         if self._late:
             for box in [box for box in self._late.values() if box.retryAt <= now]:
-                del self._late[box.dst]
-                box.retryAt = math.inf
-                self._ready[box.dst] = box
-        if not self._ready:
-            return
+                self._revive(box)
         for box in list(self._ready.values()):
             if most <= 0:
-                return
+                break
             most -= self._empty(box, now, port, most)
+        if self._dead:
+            self._tell(port)
+
+    def _revive(self, box: Outbox) -> None:
+        """Let an outbox that was held back for a time try again."""
+        self._late.pop(box.dst, None)
+        self._stuffed.pop(box.dst, None)
+        box.retryAt = math.inf
+        self._ready[box.dst] = box
+
+    def _tell(self, port: Port) -> None:
+        """Tell of the dead; whoever hears of it may queue, forget or send."""
+        while self._dead:
+            memo, dst, reason = self._dead.pop(0)
+            port.dead(memo, dst, reason)
 
     def forget(self, dst: Any, reason: str, port: Port) -> int:
         """Give up everything for ``dst``; return how many memos that were."""
@@ -205,11 +231,12 @@ class Outboxes:
         for letter in letters:
             if letter.grams != []:
                 gone += 1
-                self._bury(letter, reason, port)
+                self._bury(letter, reason)
             self._leave(box, letter)
             letter.grams = []
         box.letters.clear()
         self._close(box, port)
+        self._tell(port)
         return gone
 
     def shift(self, by: float) -> None:
@@ -251,7 +278,7 @@ class Outboxes:
                         return went
                     break
                 except (TypeError, ValueError):
-                    self._bury(letter, "bad-address", port)
+                    self._bury(letter, "bad-address")
                     break
                 if not taken:
                     self._hold(box, letter, now, port, moved=went > 0)
@@ -283,10 +310,12 @@ class Outboxes:
         del self._boxes[dst]
         self._ready.pop(dst, None)
         self._late.pop(dst, None)
+        self._stuffed.pop(dst, None)
         self._end_room(box, port)
 
-    def _bury(self, letter: Letter, reason: str, port: Port) -> None:
-        port.dead(letter.memo, letter.dst, reason)
+    def _bury(self, letter: Letter, reason: str) -> None:
+        """Take note of a dead letter, to be told of."""
+        self._dead.append((letter.memo, letter.dst, reason))
 
     def _hold(self, box: Outbox, letter: Letter, now: float, port: Port, *, moved: bool) -> None:
         """Keep a gram for which there is no room, until there is.
@@ -307,10 +336,16 @@ class Outboxes:
             if code in UNREACHABLE:
                 self._age(box, letter, now, port)
                 return
+        elif port.lull == errno.ENOBUFS:
+            self._stuffed[box.dst] = box
+            if not self._own_awaited:
+                self._own_awaited = not port.awaitRoom(None)
         self._end_room(box, port)
+        # Room here is announced when three quarters are free; slow readers may hold more.
         self._later(box, now, SHORT_DELAY)
 
     def _end_room(self, box: Outbox, port: Port) -> None:
+        """Stop awaiting room at a destination."""
         if box.awaited:
             port.endRoom(box.dst)
             box.awaited = False
@@ -320,7 +355,7 @@ class Outboxes:
         if ex.errno in UNREACHABLE:
             self._age(box, letter, now, port)
             return True
-        self._bury(letter, errno.errorcode.get(ex.errno or 0, "bad-address"), port)
+        self._bury(letter, errno.errorcode.get(ex.errno or 0, "bad-address"))
         return False
 
     def _age(self, box: Outbox, letter: Letter, now: float, port: Port) -> None:
@@ -335,7 +370,7 @@ class Outboxes:
                     young.append(old)
                     continue
                 if old.grams != []:
-                    self._bury(old, "unreachable", port)
+                    self._bury(old, "unreachable")
                     old.grams = []
                 self._leave(box, old)
             box.letters = young

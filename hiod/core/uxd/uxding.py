@@ -16,6 +16,8 @@ import socket
 import stat
 import struct
 from contextlib import contextmanager, suppress
+from fcntl import ioctl
+from termios import TIOCOUTQ
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hiod.base.doing import Doer
@@ -34,6 +36,11 @@ SEND_ROOM = 4 * 1024 * 1024
 """Bytes of send buffer asked for.  All that peers have not read yet counts against it, so one slow
 peer must not be able to fill it; memory is used only while grams wait."""
 
+SMALL = 4096
+"""Bytes of a datagram up to which it may use the second half of the send buffer: what is said in
+few words gets through to others though somebody does not read long memos."""
+
+_INT = struct.Struct("i")
 _CRED = struct.Struct("iII")
 _CRED_SPACE = socket.CMSG_SPACE(_CRED.size)
 _SCM_CREDENTIALS = int(socket.SCM_CREDENTIALS)
@@ -231,6 +238,7 @@ class Peer(Mixin):
         self._room: select.epoll | None = None
         self._watches: dict[Any, socket.socket] = {}
         self._watched: dict[int, Any] = {}
+        self._own_awaited = False
         if reopen:
             self.reopen(clear=clear, reuse=reuse)
 
@@ -361,6 +369,7 @@ class Peer(Mixin):
         """
         for dst in list(self._watches):
             self.endRoom(dst)
+        self._own_awaited = False
         if self._room is not None:
             self._room.close()
             self._room = None
@@ -433,8 +442,8 @@ class Peer(Mixin):
     def send(self, data: bytes, dst: Any, **_kwa: Any) -> int:
         """Send a datagram; bytes sent, 0 for no room.
 
-        ``lull`` then says where there is none: EAGAIN at the peer (``awaitRoom`` helps), ENOBUFS
-        here, because too much of what was sent to others is unread.
+        ``lull`` then says where there is none: EAGAIN at the peer, ENOBUFS here because too much
+        of what was sent to others is unread, ENOMEM in the system.
 
         Raises:
             OSError: it cannot be sent there, or the socket is closed.
@@ -442,13 +451,16 @@ class Peer(Mixin):
         ls = self.ls
         if ls is None:
             raise OSError(errno.EBADF, f"cannot send: {self.name!r} is closed")
+        if len(data) > SMALL and self._stuffed(ls, 0.5):
+            self.lull = errno.ENOBUFS
+            return 0
         try:
             size = ls.sendto(data, dst)
         except OSError as ex:
             if ex.errno == errno.EAGAIN:
                 self.lull = errno.ENOBUFS if self._stuffed(ls) else errno.EAGAIN
             elif ex.errno in (errno.ENOBUFS, errno.ENOMEM):
-                self.lull = errno.ENOBUFS
+                self.lull = errno.ENOMEM
             else:
                 raise
             return 0
@@ -456,13 +468,10 @@ class Peer(Mixin):
             self.wl.writeTx(data, who=dst)
         return size
 
-    def _stuffed(self, ls: socket.socket) -> bool:
-        """Return whether the send buffer is full, whoever has not read."""
-        from fcntl import ioctl  # noqa: PLC0415 - only where a send found no room
-        from termios import TIOCOUTQ  # noqa: PLC0415 - the same number as SIOCOUTQ
-
-        unread: int = struct.unpack("i", ioctl(ls, TIOCOUTQ, b"\0\0\0\0"))[0]
-        return unread >= ls.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
+    def _stuffed(self, ls: socket.socket, share: float = 1.0) -> bool:
+        """Return whether this share of the send buffer is used, whoever has not read."""
+        unread: int = _INT.unpack(ioctl(ls, TIOCOUTQ, b"\0\0\0\0"))[0]  # SIOCOUTQ, by its number
+        return unread >= ls.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) * share
 
     # ---------------------------------------------------------------- readiness
 
@@ -473,7 +482,7 @@ class Peer(Mixin):
         """
         if self.ls is None:
             return ()
-        if self._watches and self._room is not None:
+        if self._room is not None and (self._watches or self._own_awaited):
             return self.ls.fileno(), self._room.fileno()
         return (self.ls.fileno(),)
 
@@ -481,19 +490,23 @@ class Peer(Mixin):
         """Begin to await room at ``dst``: 0, or the errno that says why that is not possible.
 
         Awaited on a socket connected to the peer and never used to send: an unconnected one is
-        always "writable".
+        always "writable".  None stands for the own send buffer; that has room, says the kernel,
+        when three quarters of it are free.
         """
+        watch: socket.socket | None = None
         try:
-            watch = socket.socket(socket.AF_UNIX, _DGRAM)
-        except OSError as ex:
-            return ex.errno or errno.EMFILE
-        try:
-            watch.connect(dst)
             if self._room is None:
                 self._room = select.epoll()
+            if dst is None:
+                self._room.register(self.ls or -1, select.EPOLLOUT)
+                self._own_awaited = True
+                return 0
+            watch = socket.socket(socket.AF_UNIX, _DGRAM)
+            watch.connect(dst)
             self._room.register(watch, select.EPOLLOUT)
         except OSError as ex:
-            watch.close()
+            if watch is not None:
+                watch.close()
             return ex.errno or errno.EINVAL
         self._watches[dst] = watch
         self._watched[watch.fileno()] = dst
@@ -501,6 +514,11 @@ class Peer(Mixin):
 
     def endRoom(self, dst: Any) -> None:
         """Stop awaiting room at ``dst``, if it was awaited."""
+        if dst is None:
+            if self._own_awaited and self._room is not None and self.ls is not None:
+                self._room.unregister(self.ls)
+            self._own_awaited = False
+            return
         watch = self._watches.pop(dst, None)
         if watch is not None:
             del self._watched[watch.fileno()]
@@ -508,9 +526,9 @@ class Peer(Mixin):
 
     def roomy(self) -> list[Any]:
         """Return the awaited destinations that have room, or are gone: try them."""
-        if not self._watches or self._room is None:
+        if self._room is None or not (self._watches or self._own_awaited):
             return []
-        return [self._watched[fd] for fd, _events in self._room.poll(0) if fd in self._watched]
+        return [self._watched.get(fd) for fd, _events in self._room.poll(0)]
 
 
 def _under(head: str, *parts: str) -> str:

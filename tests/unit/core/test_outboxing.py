@@ -6,11 +6,13 @@ import pytest
 from hiod.core.memo import Memoer
 from hiod.core.memo.gramming import parse
 
+LULLS = {"full": errno.EAGAIN, "stuffed": errno.ENOBUFS, "short": errno.ENOMEM}
+
 
 class Wire(Memoer):
     """A memoer over a pretended network; tyme moves by hand.
 
-    ``fate`` by destination: an errno to raise, "full" (no room there), "stuffed" (none here).
+    ``fate`` by destination: an errno to raise, or a word of ``LULLS`` for no room.
     """
 
     def __init__(self, **kwa):
@@ -33,8 +35,8 @@ class Wire(Memoer):
             raise OSError(fate, "no")
         if isinstance(fate, type):
             raise fate("no")
-        if fate in ("full", "stuffed"):
-            self.lull = errno.EAGAIN if fate == "full" else errno.ENOBUFS
+        if fate in LULLS:
+            self.lull = LULLS[fate]
             return 0
         _kind, _mid, _vid, _number, _count, start, stop = parse(gram)
         self.arrived.append((gram[start:stop].decode(), dst))
@@ -113,7 +115,7 @@ def test_room_that_was_announced_and_not_found_is_awaited_anew():
 
 def test_when_the_system_has_no_room_it_is_tried_again_soon():
     wire = Wire()
-    wire.fate["x"] = "stuffed"
+    wire.fate["x"] = "short"
     wire.memoit("a", "x")
 
     wire.service()
@@ -126,6 +128,28 @@ def test_when_the_system_has_no_room_it_is_tried_again_soon():
     wire.service()
 
     assert wire.arrived == [("a", "x")]
+
+
+def test_when_there_is_no_room_here_it_is_awaited_and_tried_again_soon():
+    wire = Wire()
+    wire.fate.update({"x": "stuffed", "y": "stuffed", None: "full"})
+    wire.memoit("a", "x")
+    wire.memoit("b", "y")
+
+    wire.service()
+    assert wire.awaited == [None]
+    assert wire.dueAt() == pytest.approx(0.01)
+    wire.clock = 0.01
+    wire.fate["y"] = None
+    wire.service()
+    assert wire.arrived == [("b", "y")]
+    assert wire.dueAt() == pytest.approx(0.02)
+    wire.fate.update({"x": None, None: None})
+    wire.service()
+
+    assert wire.arrived == [("b", "y"), ("a", "x")]
+    assert wire.awaited == []
+    assert wire.dueAt() == math.inf
 
 
 def test_room_that_cannot_be_awaited_is_asked_for_again_soon():
@@ -416,3 +440,25 @@ def test_an_age_begun_before_winding_goes_on_after_it():
     wire.wind(lambda: 1000.0 + wire.clock)
 
     assert wire.dueAt() == pytest.approx(1000.1)
+
+
+def test_whoever_hears_of_the_dead_may_queue_forget_and_send():
+    class Busy(Wire):
+        def onDead(self, memo, dst, reason):
+            super().onDead(memo, dst, reason)
+            if reason == "EACCES":
+                self.forget(dst, "gone")
+                self.memoit("instead", dst)
+                self.service()
+
+    wire = Busy()
+    wire.fate["x"] = [errno.EACCES, "full"]
+    wire.memoit("a", "x")
+    wire.memoit("b", "x")
+    wire.service()
+    wire.fate["x"] = None
+    wire.service()
+
+    assert wire.told == [("a", "x", "EACCES"), ("b", "x", "gone")]
+    assert wire.arrived == [("instead", "x")]
+    assert wire.outboxDepth == 0
