@@ -262,12 +262,21 @@ def _take_turns(boss: Overseer, config: Config, given: dict[str, int], notify: N
     if notify.watchdog_s:
         doers.append(Heartbeat(notify, tock=notify.watchdog_s / 3))
     try:
-        Doist(name="hiod", real=True, tock=TOCK_S, tyme=time.monotonic(), doers=doers).do()
+        BossDoist(name="hiod", real=True, tock=TOCK_S, tyme=time.monotonic(), doers=doers).do()
     finally:
         listener.close()
         if ours:
             where.admin_socket.unlink(missing_ok=True)
     return KEPT if boss.outcome == "keep" else OK
+
+
+class BossDoist(Doist):
+    """Runs a boss and what serves it; ends with the boss."""
+
+    def ended(self, doer: object) -> None:
+        """Close the others when the boss is done."""
+        if isinstance(doer, Overseer):
+            self.halt()
 
 
 class Heartbeat(Doer):
