@@ -61,7 +61,9 @@ def find_socket(
 
 def user_socket(environ: Mapping[str, str], uid: int) -> str:
     """Say where a boss of this user's own would listen."""
-    return f"{environ.get('XDG_RUNTIME_DIR') or f'/run/user/{uid}'}/hiod/admin.sock"
+    # Without a session the boss, too, falls back to a directory of the user's own on /tmp.
+    run = environ.get("XDG_RUNTIME_DIR") or f"/tmp/hiod-{uid}"  # noqa: S108 - the boss's fallback
+    return f"{run}/hiod/admin.sock"
 
 
 class Client:

@@ -46,7 +46,9 @@ def command(reply: Mapping[str, Any], *, lines: int, follow: bool, as_json: bool
         words += [f"HIOD_HAND={name}", "+", f"SYSLOG_IDENTIFIER=hiod-{name}"]
     elif log == "inherit":
         raise NoLog(f"what {name} prints goes where the boss's own output goes (log = inherit)")
-    elif log in ("null", None):
+    elif not log:
+        raise NoLog(f"the boss does not say where the output of {name} goes")
+    elif log == "null":
         raise NoLog(f"what {name} prints is thrown away (log = null)")
     else:
         words = ["tail", "-n", str(lines), *(["-F"] if follow else []), "--", str(log)]

@@ -455,7 +455,11 @@ def _timeout(parameters: Row, message: str) -> str:
         return message
     rows = [row for row in parameters.get("hands") or () if row.get("state")]
     late = [row for row in rows if row["state"] not in ("ready", "running", "done", "stopped")]
-    words = ", ".join(f"{row['name']} is {row['state']}" for row in late or rows)
+    words = ", ".join(
+        f"{row['name']} is {row['state']}"
+        + (f" ({plain(row['reason'])})" if row.get("reason") else "")
+        for row in late or rows
+    )
     return f"timed out: {words or 'still ' + str(parameters.get('state'))}; it goes on"
 
 
@@ -698,11 +702,16 @@ def _deaths(reply: Row) -> list[Row]:
 def death(row: Row, view: View) -> str:
     """Say how one incarnation ended."""
     if row.get("signal") is not None:
-        how = f"signal {row['signal']}" + (", core" if row.get("core") else "")
+        how = f"signal {row['signal']}"
     elif row.get("code") is not None:
         how = f"exit {row['code']}"
     else:
         how = "an unknown end"
+    # The boss's own words begin with the same and may go on with what the hand said last.
+    if row.get("known", True) and row.get("reason"):
+        how = plain(row["reason"])
+    if row.get("core"):
+        how += ", core"
     parts = [f"{when(row.get('at'), view)} {how}"]
     if row.get("uptime_s") is not None:
         parts.append(f"after {duration(row['uptime_s'])}")

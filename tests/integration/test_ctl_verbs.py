@@ -664,7 +664,7 @@ def test_the_socket_is_looked_for_in_the_documented_order():
     assert find_socket("/g", user=True, environ=env, uid=5) == ("/g", "--socket")
     assert find_socket(None, user=True, environ=env, uid=5) == ("/e", "$HIOD_SOCKET")
     assert find_socket(None, user=True, environ={}, uid=5) == (
-        "/run/user/5/hiod/admin.sock",
+        "/tmp/hiod-5/hiod/admin.sock",
         "--user",
     )
     assert find_socket(None, user=False, environ={}, uid=5) == ("/run/hiod/admin.sock", "system")

@@ -224,7 +224,7 @@ def test_status_of_a_hand_at_rest_is_short():
         spec={}, since=ago(days=2), log="/var/log/n.log",
         memo=schema.MemoFacts(address="m", registered=False, received=3),
         restart=schema.RestartFacts(policy="always", next=ago(seconds=-4)),
-        deaths=[schema.Death(at=ago(days=2), code=3, asked_by="alice"),
+        deaths=[schema.Death(at=ago(days=2), code=3, reason="exit 3: x", asked_by="alice"),
                 schema.Death(at=ago(days=9))],
     )  # fmt: skip
 
@@ -233,7 +233,7 @@ def test_status_of_a_hand_at_rest_is_short():
         "    Wanted: down by alice      Reason: stopped (END)      Restarts: 0\n"
         "     Memos: in 3  not registered\n"
         "      Next: started again at 03:12:30\n"
-        "    Deaths: Wed 03:12:26 exit 3, asked by alice\n"
+        "    Deaths: Wed 03:12:26 exit 3: x, asked by alice\n"
         "            2026-04-29 03:12 an unknown end, nobody asked\n"
         "       Log: /var/log/n.log\n"
     )
@@ -389,9 +389,10 @@ PROBLEMS = [
         (AdminError("NotPermitted", needs="operate", have="read"),
          "not permitted: this takes role operate, yours is read; roles are given under [admin] in"
          " hiod.toml"),
-        (AdminError("Timeout", state="starting", hands=[{"name": "a", "state": "starting"},
-                                                        {"name": "b", "state": "ready"}]),
-         "timed out: a is starting; it goes on"),
+        (AdminError("Timeout", state="starting", hands=[
+            {"name": "a", "state": "starting", "reason": "no REG"},
+            {"name": "b", "state": "ready"}]),
+         "timed out: a is starting (no REG); it goes on"),
         (AdminError("Timeout", state="starting"), "timed out: still starting; it goes on"),
         (AdminError("SpawnFailed", step="exec", errno=2, path="/x"),
          "cannot start its process: exec (/x, ENOENT)"),
