@@ -547,23 +547,20 @@ def _paused(hand: Hand, _event: TimeCame, now: float) -> Outcome:
 
 def _revise_live(hand: Hand, event: Revised, now: float) -> Outcome:
     """Take a changed definition: now, at the next start, or by a restart."""
+    hand = replace(hand, spec=event.spec, next_spec=event.next_spec)
     if event.restart:
-        hand = replace(hand, next_spec=event.spec)
         return _restart_up(hand, RestartAsked(event.by, "its definition changed"), now)
-    if not event.live:
-        return replace(hand, next_spec=event.spec), ()
-    hand = replace(hand, spec=event.spec, next_spec=None)
     if hand.state in {State.READY, State.RUNNING, State.DEGRADED} and hand.ready_at is not None:
         hand = replace(hand, wake_at=_next_look(hand))
     return hand, ()
 
 
 def _revise_stopping(hand: Hand, event: Revised, _now: float) -> Outcome:
-    return replace(hand, next_spec=event.spec), ()
+    return replace(hand, spec=event.spec, next_spec=event.next_spec), ()
 
 
 def _revise_resting(hand: Hand, event: Revised, _now: float) -> Outcome:
-    return replace(hand, spec=event.spec, next_spec=None), ()
+    return replace(hand, spec=event.next_spec or event.spec, next_spec=None), ()
 
 
 # ---------------------------------------------------------------------------- the table

@@ -267,11 +267,18 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class Revised:
-    """Its definition changed; ``restart``: the change needs a new process."""
+    """Its definition changed.
+
+    Attributes:
+        spec: what holds from now on, for a living hand and for one at rest.
+        next_spec: what holds from its next start on, if that is another.
+        restart: the next start is to be made now.
+        by: who changed it.
+    """
 
     spec: HandSpec
-    restart: bool
-    live: bool = True
+    next_spec: HandSpec | None = None
+    restart: bool = False
     by: str = "apply"
 
 

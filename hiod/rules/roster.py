@@ -127,6 +127,27 @@ def surplus(crew: Crew, name: str) -> tuple[str, ...]:
     )
 
 
+def blend(old: HandSpec, new: HandSpec, ways: Mapping[str, str]) -> HandSpec:
+    """Return ``old`` with those changes of ``new`` that apply to a living hand.
+
+    Args:
+        old: what a hand runs by.
+        new: what it is to run by.
+        ways: dotted key -> live, next or restart, as ``specs.diff`` gives them.
+    """
+    made = old
+    for dotted, way in ways.items():
+        if way != "live":
+            continue
+        table, _, key = dotted.rpartition(".")
+        if table:
+            changed = {key: getattr(getattr(new, table), key)}
+            made = replace(made, **{table: replace(getattr(made, table), **changed)})
+        else:
+            made = replace(made, **{key: getattr(new, key)})
+    return made
+
+
 # ---------------------------------------------------------------------------- order
 
 
