@@ -122,7 +122,8 @@ class Request:
         oneway: whether the caller wants no answer (it is to be given all the same).
         gone: whether the caller has left; what it asked for stands, a stream may end.
         done: whether it has had its final answer.
-        on_gone: called, each with this request, when the caller leaves before the final answer.
+        on_gone: called, each with this request, when the caller leaves before the final answer:
+            never before the handler has returned, so that is the time to add to it.
     """
 
     __slots__ = ("_connection", "_tail", "caller", "done", "gone", "method", "more", "on_gone",
@@ -291,15 +292,21 @@ class _Connection:
     def hang_up(self) -> None:
         """Forget what it is owed; what it had said before it closed is still taken up."""
         self.hung = True
+        self.readable = not self.eof
         self.out, self.unsent, self.sent = [], 0, 0
 
     def read(self) -> None:
-        """Take in what has come, as much as is its share."""
+        """Take in what has come, as much as is its share.
+
+        Once it has hung up epoll no longer tells, so it is read on to the end.
+        """
         try:
             data = self.sock.recv(READ_BYTES)
         except BlockingIOError:
-            self.readable = False
-            return
+            if not self.hung:
+                self.readable = False
+                return
+            data = b""  # it reads no answers any more, and has nothing further to say
         except OSError:  # reset; all that was said before has been read
             self.hang_up()
             data = b""
@@ -309,7 +316,7 @@ class _Connection:
             self.framer.end()
             return
         self.server.bytes_in += len(data)
-        self.readable = len(data) == READ_BYTES
+        self.readable = self.hung or len(data) == READ_BYTES
         self.framer.feed(data)
 
 
@@ -465,8 +472,6 @@ class AdminDoer(Doer):
         """Take in what epoll says about a connection."""
         if events & _GONE:
             connection.hang_up()
-            connection.readable = True
-            self._desert(connection)
         if events & _IN:
             connection.readable = True
         if events & _OUT:
@@ -519,6 +524,8 @@ class AdminDoer(Doer):
     def _settle(self, connection: _Connection, tyme: float) -> None:
         """Leave a connection as it is to be found next time: sent, closed, or waited for."""
         connection.flush()
+        if connection.hung:  # perhaps it had left before its request was taken up
+            self._desert(connection)
         if connection.finished:
             self._close(connection)
             return

@@ -33,6 +33,8 @@ class Toy:
         self.notes: list[tuple[str, dict]] = []
         self.gone = threading.Event()
         self.subscribed = threading.Event()
+        self.busy = threading.Event()
+        self.free = threading.Event()
         self.directory = Path(tempfile.mkdtemp(prefix="hd"))
         self.directory.chmod(0o755)
         self.path = str(self.directory / "a")
@@ -83,6 +85,11 @@ class Toy:
         request.progress({"hands": [{"name": "a"}]})
         request.progress(b'{"hands":[{"name":"b"}]}')
         request.reply({"hands": [{"name": "a"}, {"name": "b"}]})
+
+    def do_signal(self, request: Request) -> None:  # keeps the whole boss busy
+        self.busy.set()
+        assert self.free.wait(PATIENCE_S)
+        request.reply()
 
     def do_subscribe(self, request: Request) -> None:
         request.on_gone.append(lambda _request: self.gone.set())
@@ -273,6 +280,23 @@ def test_a_stream_ends_with_its_caller(toy: Toy, line: Line) -> None:
     assert line.hear()["continues"] is True
     line.close()
     assert toy.gone.wait(PATIENCE_S)
+
+
+def test_a_stream_ends_with_a_caller_that_had_left_before_it_began(
+    toy: Toy, line: Line, booth: Booth
+) -> None:
+    hasty = booth.line()
+    line.say("signal", parameters={"names": ["a"], "signal": "HUP"})
+    assert toy.busy.wait(PATIENCE_S)
+    hasty.say("subscribe", more=True)
+    hasty.say("list")
+    hasty.close()
+    toy.free.set()
+    assert toy.gone.wait(PATIENCE_S)
+    line.hear()
+    while toy.doer.figures()["connections"] > 1:
+        line.ask("ping")
+    assert "list" in toy.asked
 
 
 def test_what_was_sent_before_leaving_is_obeyed(toy: Toy, booth: Booth) -> None:
