@@ -305,8 +305,8 @@ class Bosser(MultiDoerBase):
 
     def fds(self) -> tuple[int, ...]:
         """Give the socket's descriptors, and one that tells of deaths."""
-        deaths = () if self._deaths is None else (self._deaths.fileno(),)
-        return (*super().fds(), *deaths)
+        own = super().fds()
+        return (*own, self._deaths.fileno()) if own and self._deaths is not None else own
 
     def extend(self, loads: Iterable[Mapping[str, Any]]) -> None:
         """Start more hands; the others hear of each when it has registered.

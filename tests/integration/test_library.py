@@ -259,6 +259,24 @@ def test_a_crewer_written_for_hio_runs_every_cycle(bosser, head):
     assert said(boss) == ['{"tag":"COUNTED","name":"old"}']
 
 
+class HioBoss(Bosser):
+    """Written as for hio: looks at every cycle whether its crew is there."""
+
+    def recur(self, tyme):
+        if self.crewed:
+            sys.exit()
+        return super().recur(tyme=tyme)
+
+
+def test_a_bosser_written_for_hio_runs_every_cycle(load, head):
+    boss = HioBoss(name="boss", headDirPath=head, loads=[load("echo", Echo)])
+
+    with pytest.raises(SystemExit):
+        Doist(real=True, limit=40.0, doers=[boss]).do()
+
+    assert boss.crewed
+
+
 def test_an_idle_crew_costs_nothing(bosser, load):
     boss = bosser(load("echo", Echo))
     doist = Doist(real=True, limit=40.0, doers=[boss])
