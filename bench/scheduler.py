@@ -70,7 +70,9 @@ def figures(package: str) -> dict[str, float]:
 def _staggered(doing: Any) -> list[Any]:
     """Return 10,000 Doers of which 100 are due in each cycle of 0.25."""
 
-    def staggered(tymth: Any = None, tock: float = 0.0, *, first: float, **_: Any) -> Iterator[float]:
+    def staggered(
+        tymth: Any = None, tock: float = 0.0, *, first: float, **_: Any
+    ) -> Iterator[float]:
         yield tock
         yield first
         while True:

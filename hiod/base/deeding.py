@@ -23,7 +23,13 @@ _by_seq = attrgetter("seq")
 
 
 class Pacer(Protocol):
-    """What a pass in real time asks of the Doist that paces it."""
+    """What a pass in real time asks of the Doist that paces it.
+
+    Attributes:
+        edge: retyme up to which a Deed is due: tyme, and a little for sums that came out above it.
+    """
+
+    edge: float
 
     def watch(self, deed: Deed) -> bool:
         """Await what the Deed's Doer waits for; return whether there is anything."""
@@ -137,7 +143,19 @@ class Deeds(deque[Any]):
         doomed: those removed while they were running: they are closed when the pass is over.
     """
 
-    __slots__ = ("_keys", "_last", "_rows", "doomed", "onEnd", "owner", "roused")
+    __slots__ = (
+        "_edge",
+        "_keys",
+        "_last",
+        "_pacer",
+        "_rows",
+        "_soon",
+        "_tyme",
+        "doomed",
+        "onEnd",
+        "owner",
+        "roused",
+    )
 
     def __init__(
         self,
@@ -154,6 +172,8 @@ class Deeds(deque[Any]):
         self._rows: dict[float, Row] = {}
         self._keys: list[float] = []  # a heap of the rows' retymes
         self._last = 0
+        self._tyme = self._soon = self._edge = 0.0  # of the pass
+        self._pacer: Pacer | None = None
         self.extend(deeds)
 
     # As a deque
@@ -171,15 +191,11 @@ class Deeds(deque[Any]):
 
     def pop(self) -> Deed:  # type: ignore[override]  # what is in here are Deeds
         """Unschedule and return the one entered last."""
-        deed: Deed = super().pop()
-        self._unschedule(deed)
-        return deed
+        return self._taken(super().pop())
 
     def popleft(self) -> Deed:
         """Unschedule and return the one entered first."""
-        deed: Deed = super().popleft()
-        self._unschedule(deed)
-        return deed
+        return self._taken(super().popleft())
 
     def remove(self, deed: Any) -> None:
         """Unschedule a Deed.
@@ -227,7 +243,12 @@ class Deeds(deque[Any]):
             self.roused.append(deed)
 
     def run(
-        self, tyme: float, soon: float, pacer: Pacer | None = None, *, woken: bool = False
+        self,
+        tyme: float,
+        soon: float,
+        pacer: Pacer | None = None,
+        *,
+        woken: bool = False,
     ) -> None:
         """Run in order of entering what is due at ``tyme`` and what is roused.
 
@@ -241,15 +262,19 @@ class Deeds(deque[Any]):
         An exception of one leaves the pass at once; that one is off the schedule, those it kept
         from running are due in the next pass.
         """
+        self._tyme = tyme
+        self._soon = soon
+        self._pacer = pacer
+        self._edge = edge = tyme if pacer is None else pacer.edge
         keys = self._keys
         row = None
-        if not woken and keys and keys[0] <= tyme:
+        if not woken and keys and keys[0] <= edge:
             row = self._rows.pop(heappop(keys))
         try:
-            if self.roused or (keys and keys[0] <= tyme and not woken):
-                self._mingle(row, tyme, soon, pacer)
+            if self.roused or (keys and keys[0] <= edge and not woken):
+                self._mingle(row)
             elif row is not None:
-                self._march(row, tyme, soon, pacer)
+                self._march(row)
         finally:
             if self.doomed:
                 self.closeDoomed()
@@ -275,35 +300,25 @@ class Deeds(deque[Any]):
 
     def restore(self, row: Row, deeds: list[Deed]) -> None:
         """Put back a Row with the retyme it has; ``deeds`` is what it had when taken."""
-        self._carry(row, deeds, row.retyme, row.asked)
+        self._carry(row, deeds, row.retyme)
 
     def resume(
-        self,
-        row: Row,
-        deeds: list[Deed],
-        index: int,
-        got: Any,
-        tyme: float,
-        soon: float,
-        pacer: Pacer | None = None,
+        self, row: Row, deeds: list[Deed], index: int, got: Any, tyme: float, soon: float
     ) -> None:
-        """Finish the pass over a Row whose Deed at ``index`` did not yield what was guessed.
+        """Finish a pass in artificial tyme over a Row that was taken out with ``only``.
 
         Parameters:
+            row: what was taken.
+            deeds: what it had when taken.
+            index: of the Deed that did not yield what was guessed.
             got: what it yielded, or the exception that came out of it.
+            tyme: of the pass, in seconds.
+            soon: retyme of one that yields a falsy tock, in seconds.
         """
-        self._carry(row, deeds[:index], _after(row, tyme, soon, pacer), row.asked)
-        deed = deeds[index]
-        rest = deeds[index + 1 :]
-        if isinstance(got, StopIteration):
-            if deed.row is row:  # else one before it removed it
-                self._ended(deed, got.value)
-        elif isinstance(got, BaseException):
-            self._interrupted(deed, rest, tyme)
-            raise got
-        elif deed.row is row:
-            self._settle(deed, got, tyme, soon, pacer)
-        self._walk(rest, tyme, soon, pacer)
+        self._tyme = self._edge = tyme
+        self._soon = soon
+        self._pacer = None
+        self._resume(row, deeds, index, got)
 
     def closeAll(self) -> None:
         """Close all, the last entered first, whatever any of them raises while closing.
@@ -326,23 +341,23 @@ class Deeds(deque[Any]):
 
     # A pass
 
-    def _mingle(self, row: Row | None, tyme: float, soon: float, pacer: Pacer | None) -> None:
+    def _mingle(self, row: Row | None) -> None:
         """Run several Rows, the first of them taken out already, and what is roused, as one."""
         roused, self.roused = self.roused, []
         due = {*roused}
         if row is not None:
             due.update(row.deeds)
-            while self._keys and self._keys[0] <= tyme:
+            while self._keys and self._keys[0] <= self._edge:
                 due.update(self._rows.pop(heappop(self._keys)).deeds)
         try:
-            self._walk(sorted(due, key=_by_seq), tyme, soon, pacer)
+            self._walk(sorted(due, key=_by_seq))
         finally:
             for deed in roused:
                 deed.woken = False
             for deed in self.roused:  # kept from running by an exception
                 deed.woken = True
 
-    def _march(self, row: Row, tyme: float, soon: float, pacer: Pacer | None) -> None:
+    def _march(self, row: Row) -> None:
         """Run a Row; as long as each yields what was guessed, the Row stays one."""
         if row.mixed:
             row.deeds.sort(key=_by_seq)
@@ -350,11 +365,12 @@ class Deeds(deque[Any]):
             row.mixed = False
         deeds = row.deeds
         if row.special:
-            self._walk(deeds, tyme, soon, pacer)
+            self._walk(deeds)
             return
         sends = row.sends
         if sends is None:
             sends = row.sends = [deed.send for deed in deeds]
+        tyme = self._tyme
         asked = row.asked
         got: Any
         steps = iter(sends)
@@ -363,20 +379,37 @@ class Deeds(deque[Any]):
                 if (got := send(tyme)) != asked:
                     break
             else:
-                self._carry(row, deeds, _after(row, tyme, soon, pacer), asked)
+                self._carry(row, deeds, self._after(row.retyme, asked))
                 return
-        except BaseException as ex:  # noqa: BLE001 - resume raises it again, all but StopIteration
+        except BaseException as ex:  # noqa: BLE001 - _resume raises it again, all but StopIteration
             got = ex
         index = max(0, len(sends) - length_hint(steps) - 1)
-        self.resume(row, deeds, index, got, tyme, soon, pacer)
+        self._resume(row, deeds, index, got)
 
-    def _walk(self, due: list[Deed], tyme: float, soon: float, pacer: Pacer | None) -> None:
+    def _resume(self, row: Row, deeds: list[Deed], index: int, got: Any) -> None:
+        """Finish the pass over a Row whose Deed at ``index`` did not yield what was guessed."""
+        self._carry(row, deeds[:index], self._after(row.retyme, row.asked))
+        deed = deeds[index]
+        rest = deeds[index + 1 :]
+        if isinstance(got, StopIteration):
+            if deed.row is row:  # else one before it removed it
+                self._ended(deed, got.value)
+        elif isinstance(got, BaseException):
+            self._interrupted(deed, rest)
+            raise got
+        elif deed.row is row:
+            self._settle(deed, got)
+        self._walk(rest)
+
+    def _walk(self, due: list[Deed]) -> None:
         """Run Deeds one by one, each by its own measure."""
+        tyme = self._tyme
+        edge = self._edge
         key = nan
         target: Row | None = None
         for index, deed in enumerate(due):
             row = deed.row
-            if (row is None or row.retyme > tyme) and not deed.woken:
+            if (row is None or row.retyme > edge) and not deed.woken:
                 continue  # removed by one that ran before it in this pass
             try:
                 asked = deed.send(tyme)
@@ -384,17 +417,12 @@ class Deeds(deque[Any]):
                 self._ended(deed, ex.value)
                 continue
             except BaseException:
-                self._interrupted(deed, due[index + 1 :], tyme)
+                self._interrupted(deed, due[index + 1 :])
                 raise
-            if row is None or row.special or deed.row is not row or row.retyme > tyme:
-                self._settle(deed, asked, tyme, soon, pacer)
+            if row is None or row.special or deed.row is not row or row.retyme > edge:
+                self._settle(deed, asked)
                 continue
-            if asked:
-                retyme = row.retyme + asked
-                if retyme <= tyme and pacer is not None:
-                    retyme = _caughtUp(retyme, asked, tyme, soon)
-            else:
-                retyme = soon
+            retyme = self._after(row.retyme, asked) if asked else self._soon
             if retyme != key or target is None:
                 key = retyme
                 target = self._row(retyme, asked)
@@ -404,26 +432,41 @@ class Deeds(deque[Any]):
             deed.row = target
             target.deeds.append(deed)
 
-    def _settle(
-        self, deed: Deed, asked: Any, tyme: float, soon: float, pacer: Pacer | None
-    ) -> None:
+    def _after(self, retyme: float, asked: Any) -> float:
+        """Return the retyme that follows for one that was due at ``retyme`` and yielded."""
+        if not asked:
+            return self._soon
+        retyme += asked
+        if retyme > self._edge or self._pacer is None:
+            return retyme
+        if asked <= 0:
+            return self._soon
+        # It fell behind: its first own step that is still to come, nothing replayed.
+        retyme += asked * floor((self._edge - retyme) / asked)
+        while retyme <= self._edge:
+            ahead = retyme + asked
+            if ahead == retyme:  # a tock too small to count at this tyme
+                return self._soon
+            retyme = ahead
+        return retyme
+
+    def _settle(self, deed: Deed, asked: Any) -> None:
         """Decide when a Deed is due next that may be special, or ran off its retyme."""
         if deed in self.doomed:
             return
+        pacer = self._pacer
         watching = pacer is not None and deed.fds is not None and pacer.watch(deed)
         before = deed.retyme
-        due = before <= tyme
+        due = before <= self._edge
         if not asked and pacer is not None and deed.nest is not None:
             retyme = deed.nest().next()
-            if retyme <= tyme:
-                retyme = soon
+            if retyme <= self._edge:
+                retyme = self._soon
         elif due or before == inf:
-            if asked:
-                retyme = (before if due else tyme) + asked
-                if retyme <= tyme and pacer is not None:
-                    retyme = _caughtUp(retyme, asked, tyme, soon)
+            if asked or not watching:
+                retyme = self._after(before if due else self._tyme, asked)
             else:
-                retyme = inf if watching else soon
+                retyme = inf
         else:
             retyme = inf if asked == inf else before
         if due or retyme != before:
@@ -440,7 +483,7 @@ class Deeds(deque[Any]):
         if self.onEnd is not None:
             self.onEnd(deed, not removed)
 
-    def _interrupted(self, failed: Deed, rest: list[Deed], tyme: float) -> None:
+    def _interrupted(self, failed: Deed, rest: list[Deed]) -> None:
         """Put a pass in order that was left by an exception at ``failed``."""
         if getattr(failed.dog, "gi_frame", None) is None:
             if failed in self:
@@ -450,7 +493,7 @@ class Deeds(deque[Any]):
         else:  # a signal's exception beside it: it is still to be closed
             rest = [failed, *rest]
         for deed in rest:
-            if deed.row is not None and deed.retyme <= tyme:
+            if deed.row is not None and deed.retyme <= self._edge:
                 self._place(deed, deed.retyme, 0.0)
             if deed.woken:
                 self.roused.append(deed)
@@ -478,7 +521,7 @@ class Deeds(deque[Any]):
             if deed.fds is not None or deed.nest is not None:
                 row.special = True
 
-    def _carry(self, row: Row, deeds: list[Deed], retyme: float, asked: Any) -> None:
+    def _carry(self, row: Row, deeds: list[Deed], retyme: float) -> None:
         """Make Deeds of a Row that was taken out due at ``retyme``, all of them at once."""
         if deeds is row.deeds and retyme < inf and retyme not in self._rows:
             row.retyme = retyme
@@ -488,7 +531,7 @@ class Deeds(deque[Any]):
         live = [deed for deed in deeds if deed.row is row]
         if not live:
             return
-        target = self._row(retyme, asked)
+        target = self._row(retyme, row.asked)
         for deed in live:
             deed.row = target
         if target is not None:
@@ -502,6 +545,15 @@ class Deeds(deque[Any]):
         if row is not None and deed in row.deeds:
             row.deeds = [other for other in row.deeds if other is not deed]
             row.sends = None  # an empty Row goes when its tyme comes
+
+    def _taken(self, deed: Deed) -> Deed:
+        """Unschedule a Deed; return one like it that a caller may put back."""
+        copy = Deed(deed.dog, deed.doer, fds=deed.fds)
+        copy.nest = deed.nest
+        if deed.row is not None:
+            copy.row = Row(deed.row.retyme, deed.row.asked)
+        self._unschedule(deed)
+        return copy
 
     def _unschedule(self, deed: Deed) -> None:
         self._displace(deed)
@@ -554,27 +606,3 @@ def addFault(first: BaseException, other: BaseException) -> None:
 
     text = "".join(traceback.format_exception(other))
     first.add_note(f"while closing, another went wrong too:\n{text}")
-
-
-def _after(row: Row, tyme: float, soon: float, pacer: Pacer | None) -> float:
-    """Return the retyme that follows for the Deeds of a Row that yielded what was guessed."""
-    asked = row.asked
-    if not asked:
-        return soon
-    retyme: float = row.retyme + asked
-    if retyme <= tyme and pacer is not None:
-        return _caughtUp(retyme, asked, tyme, soon)
-    return retyme
-
-
-def _caughtUp(retyme: float, asked: float, tyme: float, soon: float) -> float:
-    """Return the first step after ``tyme`` on the grid of one that fell behind."""
-    if asked <= 0:
-        return soon
-    retyme += asked * floor((tyme - retyme) / asked)
-    while retyme <= tyme:
-        ahead = retyme + asked
-        if ahead == retyme:  # a tock too small to count at this tyme
-            return soon
-        retyme = ahead
-    return retyme

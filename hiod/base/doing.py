@@ -401,6 +401,7 @@ class Doist(_Runner, Tymist):
         lag: seconds by which the last turn in real time started later than something was due.
         lagMax: the largest ``lag`` since a reader last set it to 0.0.
         pacing: whether ``do`` is keeping real time at present.
+        edge: in real time, tyme and a little for sums of tocks that came out above it.
     """
 
     def __init__(
@@ -439,6 +440,7 @@ class Doist(_Runner, Tymist):
         self._waiting = False
         self._origin = self._origin_tyme = self._grid_tyme = self._grid_tock = 0.0
         self._soon = self._limit_at = 0.0
+        self.edge = 0.0
         self._due_at = inf
 
     def __call__(self, *pa: Any, **kwa: Any) -> None:
@@ -601,7 +603,7 @@ class Doist(_Runner, Tymist):
         self.cycles += 1
         if self._woken:
             self._rouseWoken()
-        if self._alarms and self._alarms[0][0] <= self._tyme:
+        if self._alarms and self._alarms[0][0] <= (self.edge if self.pacing else self._tyme):
             self._ring()
         own = self._deeds if deeds is None else self._own(deeds)
         try:
@@ -610,10 +612,7 @@ class Doist(_Runner, Tymist):
             else:
                 own.run(self._tyme, self._tyme + self._tock)
             if self._woken:
-                self._rouseWoken()
-                if own.roused:
-                    soon = self._soon if self.pacing else self._tyme + self._tock
-                    own.run(self._tyme, soon, self if self.pacing else None, woken=True)
+                self._follow(own)
         finally:
             if deeds is not None and own is not deeds:
                 deeds.clear()
@@ -745,13 +744,18 @@ class Doist(_Runner, Tymist):
                         break
                 else:
                     row.retyme = row.retyme + asked if asked else tyme + self._tock
+                    if self._woken:
+                        own.restore(row, deeds)
+                        self._follow(own)
+                        self.tick()
+                        return
                     self._tyme = tyme = self._tyme + self._tock
                     if (
                         tyme < stop
                         and row.retyme <= tyme
                         and own.alone
                         and row.deeds is deeds
-                        and not (self._woken or self._alarms or self._halted)
+                        and not (self._alarms or self._halted)
                     ):
                         continue
                     own.restore(row, deeds)
@@ -761,11 +765,13 @@ class Doist(_Runner, Tymist):
             break
         index = max(0, len(sends) - length_hint(steps) - 1)
         own.resume(row, deeds, index, got, tyme, tyme + self._tock)
+        if self._woken:
+            self._follow(own)
         self.tick()
 
     def _turn(self, ready: Iterable[Deed]) -> bool:
         """Make one turn in real time; return whether there is to be another."""
-        if self._advance() >= self._limit_at:
+        if self._advance() >= self._limit_at or self._halted:
             return False
         for deed in ready:
             self._rouse(deed)
@@ -807,6 +813,13 @@ class Doist(_Runner, Tymist):
         finally:
             self._waiting = False
 
+    def _follow(self, own: Deeds) -> None:
+        """Run in this turn whom it has woken."""
+        self._rouseWoken()
+        if own.roused:
+            soon = self._soon if self.pacing else self._tyme + self._tock
+            own.run(self._tyme, soon, self if self.pacing else None, woken=True)
+
     def _rouseWoken(self) -> None:
         woken = self._woken
         while woken:
@@ -827,7 +840,8 @@ class Doist(_Runner, Tymist):
     def _ring(self) -> None:
         """Rouse those whose deadline has come."""
         alarms = self._alarms
-        while alarms and alarms[0][0] <= self._tyme:
+        edge = self.edge if self.pacing else self._tyme
+        while alarms and alarms[0][0] <= edge:
             at, _, deed = heappop(alarms)
             if deed.at == at:
                 deed.at = inf
@@ -847,6 +861,7 @@ class Doist(_Runner, Tymist):
         self._origin_tyme = self._grid_tyme = tyme
         self._grid_tock = self._tock
         self._soon = tyme + self._tock
+        self.edge = tyme + _NEAR * self._tock
         self.timer.start(duration=self._tock, start=now)
 
     def _patience(self) -> float | None:
@@ -863,7 +878,7 @@ class Doist(_Runner, Tymist):
         now = self._clock()
         if self._tyme != self._grid_tyme or self._tock != self._grid_tock:
             self._settle(now, self._tyme)  # a Doer has set them
-        if due <= self._tyme:
+        if due <= self.edge:
             self._due_at = now
         elif due < inf:
             self._due_at = self._momentOf(due)
@@ -891,13 +906,11 @@ class Doist(_Runner, Tymist):
                 ticks += 1  # the same sum as in _momentOf, so that a wait is not cut short by it
             tyme = self._origin_tyme + ticks * tock
             self._soon = self._origin_tyme + (ticks + 1) * tock
-            due = self._deeds.next()
-            if tyme < due <= tyme + _NEAR * tock:
-                tyme = due  # the same tick, summed up another way
             start = self._origin + ticks * tock
         else:
             tyme = self._soon = self._origin_tyme + (now - self._origin)
             start = now
+        self.edge = tyme + _NEAR * tock
         if tyme > self._tyme:
             self._tyme = self._grid_tyme = tyme
             self.timer.start(duration=tock, start=start)
