@@ -14,7 +14,17 @@ from pathlib import Path
 
 import pytest
 
-from hiod.core.uxd import Peer, PeerMemoer, bindMailbox, openPeer, openPM, uxding
+from hiod.base.doing import Doer, Doist
+from hiod.core.uxd import (
+    Peer,
+    PeerDoer,
+    PeerMemoer,
+    PeerMemoerDoer,
+    bindMailbox,
+    openPeer,
+    openPM,
+    uxding,
+)
 from hiod.errors import FilerError, SizeError
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "paths.json").read_text())
@@ -669,3 +679,53 @@ def test_signed_memos_travel_between_peers(pm):
     assert list(reader.inbox) == [("x" * 100_000, writer.path, vid)]
     assert reader.drops == {"unsigned": 1}
     assert stranger.drops == {"unverifiable": 1}
+
+
+# ------------------------------------------------------------------------ under a Doist
+
+
+def test_peers_under_one_doist_answer_each_other_without_a_busy_loop(pm):
+    class Echo(PeerMemoer):
+        def serviceRxMemos(self):
+            while self.rxms:
+                memo, src, _vid = self.rxms.popleft()
+                self.memoit(memo.upper(), src)
+
+    asker = pm("asker")
+    echo = Echo(name="echo", headDirPath=asker.headDirPath)
+    doist = Doist(real=True, limit=10.0, tock=0.03125)
+
+    class Halter(PeerMemoerDoer):
+        def recur(self, tyme):
+            super().recur(tyme)
+            if len(self.peer.inbox) == FULL + 5:
+                doist.halt()
+            return False
+
+    class Sender(Doer):
+        def recur(self, tyme):
+            for number in range(FULL + 5):
+                asker.memoit(f"m{number}", echo.path)
+            return True
+
+    doist.do(doers=[PeerMemoerDoer(echo), Halter(asker), Sender()])
+
+    assert [memo for memo, _src, _vid in asker.inbox] == [f"M{n}" for n in range(FULL + 5)]
+    assert doist.tyme < 5.0
+    assert not echo.opened
+    assert not Path(echo.path).exists()
+
+
+@pytest.mark.parametrize(("doer", "cls"), [(PeerDoer, Peer), (PeerMemoerDoer, PeerMemoer)])
+def test_a_doer_opens_its_peer_and_a_path_that_is_taken_stops_it(rundir, doer, cls):
+    peer, rival = (cls(name="x", headDirPath=rundir) for _ in range(2))
+    deed = doer(peer)(tymth=lambda: 0.0, tock=0.0)
+
+    next(deed)
+    assert peer.opened
+    deed.send(0.0)
+    with pytest.raises(FilerError, match="a process lives there"):
+        next(doer(rival)(tymth=lambda: 0.0, tock=0.0))
+    deed.close()
+
+    assert not Path(peer.path).exists()

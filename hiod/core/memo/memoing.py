@@ -197,6 +197,8 @@ class Memoer(Tymee):
         deads: how many memos to be sent were refused or given up, by reason.
         memosReceived: how many whole memos came.
         lull: errno of the last ``send`` that found no room.
+        waker: called when something is queued, None to call nothing: whoever runs ``service``
+            only when there is work sets it.
         cutShort: whether the empty datagram just received was too long for the buffer.
 
     Times are tyme once wound, monotonic seconds before that.
@@ -280,6 +282,7 @@ class Memoer(Tymee):
         self.opened = False
         self.lull = errno.EAGAIN
         self.cutShort = False
+        self.waker: Callable[[], None] | None = None
         self.drops: dict[str, int] = {}
         self.deads: dict[str, int] = {}
         self.memosReceived = 0
@@ -747,30 +750,36 @@ class Memoer(Tymee):
             size = len(memo) if memo.isascii() else len(memo.encode())
         except UnicodeEncodeError:
             return self._refuse(memo, dst, "not-utf8")
-        if not size:
-            return self._refuse(memo, dst, "empty")
-        if size > self.maxMemo:
-            return self._refuse(memo, dst, "too-large")
-        if not dst:
-            return self._refuse(memo, dst, "no-address")
-        outboxes = self._outboxes
-        if key is not None:
-            queued = outboxes.replaceable(dst, key)
-            if queued is not None:
-                queued.memo, queued.vid, queued.at = memo, vid, self.now()
-                outboxes.resize(queued, size)
-                if queued.grams is not None:
-                    self._cut(queued)
-                return True
-        reason = outboxes.put(Letter(memo, dst, vid, key, size, self.now()))
-        return self._refuse(memo, dst, reason) if reason else True
+        if not 0 < size <= self.maxMemo:
+            return self._refuse(memo, dst, "too-large" if size else "empty")
+        if key is not None and self._replace(memo, dst, vid, key, size):
+            return True
+        return self._queue(Letter(memo, dst, vid, key, size, self.now()))
 
     def gramit(self, gram: bytes, dst: Any) -> bool:
         """Queue a ready gram; True when queued, False when refused and counted."""
         letter = Letter(None, dst, None, None, len(gram), self.now())
         letter.grams = [bytes(gram)]
-        reason = self._outboxes.put(letter) if dst else "no-address"
-        return self._refuse(None, dst, reason) if reason else True
+        return self._queue(letter)
+
+    def _queue(self, letter: Letter) -> bool:
+        """Queue a letter, or count why not."""
+        reason = self._outboxes.put(letter) if letter.dst else "no-address"
+        if reason:
+            return self._refuse(letter.memo, letter.dst, reason)
+        if self.waker is not None:
+            self.waker()
+        return True
+
+    def _replace(self, memo: str, dst: Any, vid: str | None, key: Any, size: int) -> bool:
+        """Put a memo in the place of the queued one of its key; False when there is none."""
+        queued = self._outboxes.replaceable(dst, key, size)
+        if queued is None:
+            return False
+        queued.memo, queued.vid, queued.at = memo, vid, self.now()
+        if queued.grams is not None:
+            self._cut(queued)
+        return True
 
     def forget(self, dst: Any, reason: str = "forgotten") -> int:
         """Give up all that waits for ``dst``; return how many memos that were."""
@@ -831,7 +840,8 @@ class Memoer(Tymee):
         try:
             letter.grams = self.rend(letter.memo or "", letter.vid)
         except MemoerError:
-            self._outboxes.kill(letter, "uncut", self)
+            reason = "unsigned" if self._code in self.Audex else "uncut"
+            self._outboxes.kill(letter, reason, self)
 
     def send(self, gram: bytes, dst: Any, *, echoic: bool = False) -> int:
         """Send one gram: bytes sent, or 0 for no room.
@@ -985,8 +995,9 @@ class MemoerDoer(Doer):
         self.peer.wind(tymth)
 
     def enter(self, *, temp: bool | None = None) -> None:  # noqa: ARG002 - a transport's to use
-        """Open."""
+        """Open, and run whenever something is queued."""
         self.peer.reopen()
+        self.peer.waker = self.wake
 
     def recur(self, tyme: float) -> bool:  # noqa: ARG002 - the memoer is wound
         """Service; never done by itself."""
@@ -996,7 +1007,8 @@ class MemoerDoer(Doer):
 
     def exit(self) -> None:
         """Close."""
-        self.peer.close()
+        self.peer.waker = None
+        self.peer.close(clear=True)
 
 
 class AuthMemoerDoer(MemoerDoer):

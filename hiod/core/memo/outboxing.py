@@ -165,16 +165,21 @@ class Outboxes:
             self._keyed[dst, letter.key] = letter
         return ""
 
-    def replaceable(self, dst: Any, key: Any) -> Letter | None:
-        """Return the letter of that key of which no gram has left, None if there is none."""
-        letter = self._keyed.get((dst, key))
-        return letter if letter is not None and not letter.sent else None
+    def replaceable(self, dst: Any, key: Any, size: int) -> Letter | None:
+        """Return the queued letter of that key, now counted as of ``size`` bytes, or None.
 
-    def resize(self, letter: Letter, size: int) -> None:
-        """Take note that a queued letter has another size now."""
-        self._boxes[letter.dst].size += size - letter.size
-        self._size += size - letter.size
+        None also when a gram of it has left, or when its place has no room for so many bytes.
+        """
+        letter = self._keyed.get((dst, key))
+        if letter is None or letter.sent:
+            return None
+        more = size - letter.size
+        if self._boxes[dst].size + more > self.maxBytes or self._size + more > self.maxTotalBytes:
+            return None
+        self._boxes[dst].size += more
+        self._size += more
         letter.size = size
+        return letter
 
     def kill(self, letter: Letter, reason: str, port: Port) -> None:
         """Give up a queued letter that cannot be cut; it holds up nobody."""

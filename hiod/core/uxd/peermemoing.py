@@ -11,12 +11,12 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from hiod.base.doing import Doer
-from hiod.core.memo.memoing import Memoer
+from hiod.core.memo.memoing import Memoer, MemoerDoer
 from hiod.core.uxd.uxding import Peer
+from hiod.errors import FilerError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 __all__ = ["PeerMemoer", "PeerMemoerDoer", "openPM"]
 
@@ -71,37 +71,21 @@ def openPM(
         peer.close(clear=clear)
 
 
-class PeerMemoerDoer(Doer):
+class PeerMemoerDoer(MemoerDoer):
     """Runs a peer memoer: opens it, services it whenever it has work, closes it.
 
     Attributes:
         peer: the peer memoer.
     """
 
-    def __init__(self, peer: PeerMemoer, **kwa: Any) -> None:
-        super().__init__(**kwa)
-        self.peer = peer
-
-    def fds(self) -> tuple[int, ...]:
-        """Return what the peer waits for."""
-        return self.peer.fds()
-
-    def wind(self, tymth: Callable[[], float]) -> None:
-        """Wind the peer too."""
-        super().wind(tymth)
-        self.peer.wind(tymth)
+    peer: PeerMemoer
 
     def enter(self, *, temp: bool | None = None) -> None:
-        """Open unless open."""
-        if not self.peer.opened:
-            self.peer.reopen(temp=temp)
+        """Open unless open, and run whenever something is queued.
 
-    def recur(self, tyme: float) -> bool:  # noqa: ARG002 - the peer is wound
-        """Service; never done by itself."""
-        self.peer.service()
-        self.wake(at=self.peer.dueAt())
-        return False
-
-    def exit(self) -> None:
-        """Close and remove the path."""
-        self.peer.close(clear=True)
+        Raises:
+            FilerError: the socket cannot be bound.
+        """
+        if not self.peer.opened and not self.peer.reopen(temp=temp):
+            raise FilerError(self.peer.fault)
+        self.peer.waker = self.wake

@@ -573,9 +573,13 @@ class PeerDoer(Doer):
         self.peer = peer
 
     def enter(self, *, temp: bool | None = None) -> None:
-        """Open unless open."""
-        if not self.peer.opened:
-            self.peer.reopen(temp=temp)
+        """Open unless open.
+
+        Raises:
+            FilerError: the socket cannot be bound.
+        """
+        if not self.peer.opened and not self.peer.reopen(temp=temp):
+            raise FilerError(self.peer.fault)
 
     def recur(self, tyme: float) -> bool:  # noqa: ARG002 - hio's signature
         """Do nothing: whoever uses the peer reads it."""

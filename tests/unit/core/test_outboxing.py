@@ -350,6 +350,19 @@ def test_a_memo_of_which_a_gram_has_left_is_not_replaced():
     assert wire.outboxDepth == 1
 
 
+def test_a_replacement_too_long_for_its_place_is_refused_and_the_former_stays():
+    wire = Wire(maxOutBytes=10)
+    wire.memoit("x" * 5, "x")
+    wire.memoit("old", "x", key="BOK")
+
+    assert wire.memoit("y" * 6, "x", key="BOK") is False
+    assert wire.memoit("z" * 5, "x", key="BOK") is True
+    wire.service()
+
+    assert [body for body, _dst in wire.arrived] == ["xxxxx", "zzzzz"]
+    assert wire.deads == {"outbox-bytes": 1}
+
+
 def test_what_waits_for_a_forgotten_destination_becomes_dead_letters():
     wire = Wire()
     wire.fate["x"] = "full"
@@ -381,7 +394,7 @@ def test_a_memo_that_cannot_be_cut_is_dead_and_holds_up_nobody():
     wire.gramit(b"bAAAAAAB0A" + b"A" * 22 + b"ready", "x")
     wire.service()
 
-    assert wire.told == [("unsigned", "x", "uncut")]
+    assert wire.told == [("unsigned", "x", "unsigned")]
     assert wire.arrived == [("ready", "x")]
     assert wire.outboxDepth == 0
 
