@@ -133,6 +133,9 @@ class Desk:
             if not self._send(name, asking(self._crewer.name, ident, tag, load or {})):
                 return None
             heapq.heappush(self._askDue, (self._now() + timeout, ident))
+            if len(self._askDue) > 64 + 2 * len(self._asks):  # mostly answered ones by now
+                self._askDue = [due for due in self._askDue if due[1] in self._asks]
+                heapq.heapify(self._askDue)
             self._crewer.wake()  # it must take the new deadline in
             while not asked.over:
                 yield math.inf

@@ -36,6 +36,9 @@ REG_FIRST_S, REG_LAST_S = 0.25, 2.0
 STATUS_S = 0.5
 """A changed status text makes a heartbeat come early, but not closer than this to the last."""
 
+STATUS_MAX = 200
+"""Letters of a status text that are told; it is said again with every heartbeat."""
+
 _FIELDS = frozenset(("tag", "name", "load"))
 
 
@@ -245,7 +248,11 @@ class HandSide:
         self._rdyDue = True
 
     def say(self, text: str) -> None:
-        """Set the status text; a change is told at once, though never oftener than STATUS_S."""
+        """Set the status text; a change is told at once, though never oftener than STATUS_S.
+
+        It is cut after STATUS_MAX letters.
+        """
+        text = text[:STATUS_MAX]
         if text != self.status:
             self.status = text
             self._statusNew = True

@@ -40,6 +40,7 @@ class FakeCrewer:
         self.controls = []
         self.wakes = 0
         self.roused = []
+        self.says = []
         self.desk = Desk(self)
 
     def claim(self, doer):
@@ -68,6 +69,12 @@ class FakeCrewer:
 
     def wake(self):
         self.wakes += 1
+
+    def ready(self, text):
+        self.says.append(("ready", text))
+
+    def status(self, text):
+        self.says.append(("status", text))
 
     def running(self):
         return "whoever runs"
@@ -396,6 +403,24 @@ def test_an_answer_after_its_time_is_counted(reader, crewer, desk):
     desk.sort(Rx(answering("beta", crewer.sent[0][0].load["id"], {}), "/beta"))
 
     assert [reason for reason, _ in crewer.dropped] == ["answer nobody waits for"]
+
+
+def test_answered_questions_do_not_pile_up_until_their_time(reader, crewer, desk):
+    for _ in range(1000):
+        waiting = reader.ask("beta", "TOTAL", timeout=3600.0)
+        next(waiting)
+        ident = crewer.sent.pop()[0].load["id"]
+        desk.sort(Rx(answering("beta", ident, {}), "/beta"))
+        answer(waiting)
+
+    assert len(desk._askDue) < 100
+
+
+def test_a_crew_doer_passes_on_what_its_hand_is_to_say_of_itself(reader, crewer):
+    reader.ready("empty")
+    reader.status("full")
+
+    assert crewer.says == [("ready", "empty"), ("status", "full")]
 
 
 def test_a_doer_that_ends_while_it_asks_leaves_nothing_behind(reader, desk):

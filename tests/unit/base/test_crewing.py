@@ -11,6 +11,7 @@ from hiod.base.crewdoms import Bossage, MemoDom
 from hiod.base.crewing import (
     REG_FIRST_S,
     REG_LAST_S,
+    STATUS_MAX,
     STATUS_S,
     BossSide,
     Cred,
@@ -243,6 +244,14 @@ def test_a_hand_registers_once_and_again_until_it_is_answered():
     assert side.dueAt() == math.inf
 
 
+def test_a_hand_that_no_daemon_started_registers_without_a_token():
+    side = HandSide("hand0", BOSS)
+
+    (memo,) = side.due(0.0, figures)
+
+    assert memo == '{"tag":"REG","name":"hand0","load":{"v":1,"gen":0,"seq":1}}'
+
+
 def test_the_pause_between_registrations_grows_to_its_limit():
     side = daemonHand()
     pauses = []
@@ -414,6 +423,13 @@ def test_a_changed_status_is_told_soon_but_not_oftener_than_its_pause():
     assert orjson.loads(side.due(1.5, figures)[0])["load"]["status"] == "two"
     side.say("two")
     assert side.dueAt() == 6.5
+
+
+def test_a_status_text_is_cut_where_a_heartbeat_would_grow_large():
+    side = daemonHand()
+    side.say("x" * 1_000_000)
+
+    assert side.status == "x" * STATUS_MAX
 
 
 # --- questions

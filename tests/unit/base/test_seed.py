@@ -4,10 +4,10 @@ import dataclasses
 import inspect
 
 import pytest
-from hiod.core.uxd.peermemoing import PeerMemoer
 
 from hiod.base import multidoing
 from hiod.base.doing import Doer
+from hiod.core.uxd.peermemoing import PeerMemoer
 from hiod.help import IceMapDom, Namer, RawDom
 
 MODULE = multidoing
