@@ -1,5 +1,6 @@
 """Peers over real sockets."""
 
+import errno
 import json
 import math
 import os
@@ -729,3 +730,55 @@ def test_a_doer_opens_its_peer_and_a_path_that_is_taken_stops_it(rundir, doer, c
     deed.close()
 
     assert not Path(peer.path).exists()
+
+
+# --------------------------------------------------------------------- what is refused
+
+
+def test_a_mailbox_in_a_missing_folder_is_refused_by_the_system(rundir):
+    with pytest.raises(FileNotFoundError):
+        bindMailbox(f"{rundir}/none/m.uxd")
+
+
+def test_without_privilege_the_send_buffer_is_as_large_as_is_allowed(rundir, monkeypatch):
+    monkeypatch.setattr(uxding, "_SO_SNDBUFFORCE", 1 << 20)  # no such option
+
+    with bindMailbox(f"{rundir}/m.uxd") as ls:
+        most = int(Path("/proc/sys/net/core/wmem_max").read_text())
+        sent = ls.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
+        assert sent == 2 * min(uxding.SEND_ROOM, most)
+
+
+def test_room_at_an_address_nobody_has_cannot_be_awaited(rundir):
+    peer = Peer(name="x", headDirPath=rundir, reopen=True)
+
+    assert peer.awaitRoom(f"{rundir}/nobody") == errno.ENOENT
+    assert peer.awaitRoom("/" + "x" * 200) == errno.EINVAL
+    assert peer.fds() == (peer.ls.fileno(),)
+    peer.endRoom("never awaited")
+    assert peer.awaitRoom(peer.path) == 0
+    peer.close()
+    assert peer.fds() == ()
+
+
+def test_only_one_of_two_that_find_a_leftover_takes_it(rundir, monkeypatch):
+    path = f"{rundir}/m.uxd"
+    bindMailbox(path).close()
+    was = socket.socket.connect_ex
+    rivals = []
+
+    def connect_ex(probe, dst):
+        code = was(probe, dst)
+        Path(path).unlink()
+        rivals.append(bindMailbox(path))
+        return code
+
+    class Probe(socket.socket):
+        connect_ex = connect_ex
+
+    monkeypatch.setattr(socket, "socket", Probe)
+    with pytest.raises(OSError, match="a process lives there"):
+        bindMailbox(path)
+
+    assert Path(path).exists()
+    rivals[0].close()

@@ -206,7 +206,7 @@ class Fuser:
         for key, held in list(self.partials.items()):
             if isinstance(held, Rx):
                 continue
-            if now - held.last < self.maxAge:
+            if held.last + self.maxAge > now:
                 oldest = min(oldest, held.last)
                 continue
             self._let_go(key, held)
@@ -246,12 +246,18 @@ class Fuser:
     def _make_room(
         self, key: Key, cost: int, *, new: bool = True
     ) -> list[tuple[str, Key, Cred | None]]:
-        """Drop the oldest unfinished memo of whoever holds most, until ``cost`` fits."""
+        """Drop the oldest unfinished memo of whoever holds most, until ``cost`` fits.
+
+        Most memos, when there are too many, else most bytes; one that is whole goes last.
+        """
         dropped: list[tuple[str, Key, Cred | None]] = []
-        while self._byOrigin and (
-            self._cost + cost > self.maxBytes or (new and self._count >= self.maxPartials)
-        ):
-            origin = max(self._costByOrigin, key=self._costByOrigin.__getitem__)
+        while self._byOrigin:
+            if new and self._count >= self.maxPartials:
+                origin = max(self._byOrigin, key=lambda one: len(self._byOrigin[one]))
+            elif self._cost + cost > self.maxBytes:
+                origin = max(self._costByOrigin, key=self._costByOrigin.__getitem__)
+            else:
+                break
             mine = self._byOrigin[origin].items()
             victim, held = next(
                 (item for item in mine if item[1].count != len(item[1].bodies)), next(iter(mine))

@@ -106,24 +106,19 @@ def _set_up(ls: socket.socket, bs: int) -> None:
 
 def _evict(path: str) -> None:
     """Remove a socket file nobody lives behind; OSError EADDRINUSE when somebody does."""
-    with socket.socket(socket.AF_UNIX, _DGRAM) as probe:
-        code = probe.connect_ex(path)
-    if code == errno.ENOENT:
-        return
-    if code == errno.ECONNREFUSED and _is_socket(path):
-        with suppress(FileNotFoundError):
-            os.unlink(path)  # noqa: PTH108 - no pathlib in a hand's core
-        return
-    why = "a process lives there" if _is_socket(path) else "it is there and is no socket"
-    raise OSError(errno.EADDRINUSE, f"cannot bind: {why}", path)
-
-
-def _is_socket(path: str) -> bool:
-    """Return whether a socket is at ``path``."""
-    try:
-        return stat.S_ISSOCK(os.lstat(path).st_mode)
-    except OSError:
-        return False
+    with suppress(FileNotFoundError):  # gone meanwhile: as good
+        before = os.lstat(path)
+        with socket.socket(socket.AF_UNIX, _DGRAM) as probe:
+            code = probe.connect_ex(path)
+        why = "a process lives there"
+        if not stat.S_ISSOCK(before.st_mode):
+            why = "it is there and is no socket"
+        elif code in (errno.ECONNREFUSED, errno.ENOENT):
+            after = os.lstat(path)
+            if (before.st_dev, before.st_ino) == (after.st_dev, after.st_ino):
+                os.unlink(path)  # noqa: PTH108 - no pathlib in a hand's core
+                return
+        raise OSError(errno.EADDRINUSE, f"cannot bind: {why}", path)
 
 
 class Peer(Mixin):

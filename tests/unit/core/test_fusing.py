@@ -144,6 +144,65 @@ def test_the_source_that_holds_most_pays_for_room():
     assert [key[0] for key in fuser.partials] == ["m1", "m3", "m4"]
 
 
+def test_many_given_up_memos_of_one_source_do_not_cost_another_its_own():
+    fuser = Fuser(maxPartials=5, maxBytes=1 << 20, maxMemo=100, maxAge=10.0)
+
+    def add(mid, src, number, body):
+        count = None if number else 2
+        key = (mid, src, 0)
+        return fuser.add(key, None, number, count, body, vid=None, signed=False, now=0.0)
+
+    add("mine", "good", 0, b"x" * 90)
+    for mid in range(20):
+        add(str(mid), "rogue", 0, b"x" * 101)
+    add("mine", "good", 1, b"y")
+
+    assert fuser.fuse(9)[0] == [("x" * 90 + "y", "good", None)]
+
+
+def test_a_whole_memo_is_the_last_to_make_room():
+    fuser = Fuser(maxPartials=2, maxBytes=1 << 20, maxMemo=1 << 20, maxAge=10.0)
+
+    def add(mid, number, count=2):
+        key = (mid, "s", 0)
+        count = None if number else count
+        return fuser.add(key, None, number, count, b"x", vid=None, signed=False, now=0.0)
+
+    add("whole", 0)
+    add("whole", 1)
+    add("part", 0)
+
+    assert add("next", 0) == [("no-room", ("part", "s", 0), None)]
+    assert fuser.fuse(9)[0] == [("xx", "s", None)]
+
+
+def test_grams_beyond_a_count_heard_late_are_forgotten():
+    reader = Reader()
+    first, second = grams("ab")
+    beyond = grams("abc")[2]
+
+    assert reader.taken(beyond, second) == []
+    assert reader.taken(first) == ["ab"]
+    assert reader.rxgs == {}
+
+
+def test_a_whole_memo_among_unfinished_ones_does_not_age():
+    tyme = [0.0]
+    reader = Reader()
+    reader.wind(lambda: tyme[0])
+    reader.taken(grams("ab")[0])
+    reader.feed.append((grams("c", mid=b"0B" * 12)[0], "a", None))
+    reader.serviceReceives()
+
+    tyme[0] = 100.0
+    reader.serviceTymers()
+    reader.wind(lambda: 0.0)
+    reader.serviceRxGrams()
+
+    assert [memo for memo, _src, _vid in reader.rxms] == ["c"]
+    assert reader.drops == {"unfinished": 1}
+
+
 def test_a_flood_of_tiny_grams_stays_within_the_bytes_allowed():
     reader = Reader(maxPartialBytes=100 * GRAM_COST, maxPass=10_000)
 
