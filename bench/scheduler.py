@@ -14,9 +14,11 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 SECONDS = 0.6  # a figure
 
@@ -24,64 +26,49 @@ SECONDS = 0.6  # a figure
 def figures(package: str) -> dict[str, float]:
     """Return cycles a second by case, for the scheduler of one package."""
     doing: Any = import_module(f"{package}.base.doing")
-
-    class Idle(doing.Doer):  # type: ignore[misc]  # one class for both packages
-        def recur(self, tyme: float) -> bool:
-            return False
-
-    def cycles(doers: list[Any], tock: float = 0.25) -> float:
-        doist = doing.Doist(real=False, tock=tock, doers=doers)
-        doist.enter()
-        recur = doist.recur
-        for _ in range(3):
-            recur()
-        made = 0
-        began = time.process_time()
-        while (took := time.process_time() - began) < SECONDS:
-            for _ in range(10):
-                recur()
-            made += 10
-        doist.exit()
-        return made / took
-
-    def spread() -> list[Any]:
-        """10,000 Doers of which 100 are due in each cycle."""
-        doers = []
-        for index in range(10_000):
-            doer = Idle(tock=25.0)
-            doer.opts = {}
-            doers.append(doer)
-            doer.first = index % 100
-        return doers
-
     found: dict[str, float] = {}
     for count in (1, 100, 1000):
-        found[f"{count} all due, tock 0"] = cycles([Idle() for _ in range(count)])
+        found[f"{count} all due"] = by_do(doing, [doing.Doer() for _ in range(count)])
     for count in (1, 100, 1000):
-        found[f"{count} all due, tock of the Doist"] = cycles(
-            [Idle(tock=0.25) for _ in range(count)]
-        )
-    found["10000, 1 % due"] = cycles(_staggered(doing))
+        doers = [doing.Doer() for _ in range(count)]
+        found[f"{count} all due, recur by hand"] = by_recur(doing, doers)
     for count in (1, 100, 1000):
-        found[f"{count} all due, by do()"] = _by_do(doing, [Idle() for _ in range(count)])
+        doers = [doing.Doer(tock=0.25) for _ in range(count)]
+        found[f"{count} all due, tock of the Doist"] = by_recur(doing, doers)
+    found["10000, 1 % due"] = by_recur(doing, staggered(doing))
     return found
 
 
-def _staggered(doing: Any) -> list[Any]:
+def staggered(doing: Any) -> list[Any]:
     """Return 10,000 Doers of which 100 are due in each cycle of 0.25."""
 
-    def staggered(
-        tymth: Any = None, tock: float = 0.0, *, first: float, **_: Any
-    ) -> Iterator[float]:
+    def run(tock: float = 0.0, *, first: float, **_: Any) -> Iterator[float]:
         yield tock
         yield first
         while True:
             yield tock
 
-    return [doing.doify(staggered, tock=25.0, first=0.25 * (i % 100 + 1)) for i in range(10_000)]
+    return [doing.doify(run, tock=25.0, first=0.25 * (i % 100 + 1)) for i in range(10_000)]
 
 
-def _by_do(doing: Any, doers: list[Any]) -> float:
+def by_recur(doing: Any, doers: list[Any]) -> float:
+    """Return the cycles a second of a program's own loop over recur."""
+    doist = doing.Doist(real=False, tock=0.25, doers=doers)
+    doist.enter()
+    for _ in range(3):
+        doist.recur()
+    made = 0
+    began = time.process_time()
+    while (took := time.process_time() - began) < SECONDS:
+        for _ in range(10):
+            doist.recur()
+        made += 10
+    doist.exit()
+    return made / took
+
+
+def by_do(doing: Any, doers: list[Any]) -> float:
+    """Return the cycles a second of do, entering and closing included."""
     limit = 100.0
     while True:
         doist = doing.Doist(real=False, tock=1.0, doers=doers, limit=limit)
@@ -95,10 +82,10 @@ def _by_do(doing: Any, doers: list[Any]) -> float:
 
 def bare() -> dict[str, float]:
     """Return the passes a second of a bare loop over the Doers' generators."""
-    from hiod.base.doing import Doer
+    doing: Any = import_module("hiod.base.doing")
 
     def passes(count: int) -> float:
-        dogs = [Doer()(tymth=lambda: 0.0) for _ in range(count)]
+        dogs = [doing.Doer()(tymth=lambda: 0.0) for _ in range(count)]
         for dog in dogs:
             next(dog)
         made = 0
@@ -112,47 +99,39 @@ def bare() -> dict[str, float]:
             dog.close()
         return made / took
 
-    return {f"{count} all due, tock 0": passes(count) for count in (1, 100, 1000)}
+    return {f"{count} all due": passes(count) for count in (1, 100, 1000)}
 
 
 def idle() -> tuple[int, int]:
     """Return the voluntary context switches and turns of a Doist with nothing to do for 2 s."""
-    from hiod.base.doing import Doer, Doist
-
-    doist = Doist(real=True, limit=2.0, doers=[Doer(tock=math.inf) for _ in range(3)])
+    doing: Any = import_module("hiod.base.doing")
+    doist = doing.Doist(real=True, limit=2.0, doers=[doing.Doer(tock=math.inf) for _ in range(3)])
     before = resource.getrusage(resource.RUSAGE_SELF).ru_nvcsw
     doist.do()
     return resource.getrusage(resource.RUSAGE_SELF).ru_nvcsw - before, doist.cycles
 
 
-def real_cost() -> Callable[[], float]:
-    """Return what measures the microseconds a turn in real time costs when woken by a pipe."""
-    from hiod.base.doing import Doer, Doist
-
+def woken_by_pipe() -> float:
+    """Return the microseconds of a turn in real time that is woken by a pipe."""
+    doing: Any = import_module("hiod.base.doing")
+    turns = 20_000
     inner, outer = os.pipe()
 
-    class Echo(Doer):
-        turns = 0
-
-        def fds(self) -> tuple[int]:
-            return (inner,)
-
-        def recur(self, tyme: float) -> bool:
-            if self.turns:
-                os.read(inner, 1)
+    def echo(tock: float = 0.0, **_: Any) -> Iterator[float]:
+        yield tock
+        for _ in range(turns):
             os.write(outer, b"x")
-            self.turns += 1
-            return self.turns > 20_000
+            yield tock
+            os.read(inner, 1)
 
-    def measure() -> float:
-        began = time.process_time()
-        Doist(real=True, doers=[Echo()]).do()
-        took = time.process_time() - began
-        os.close(inner)
-        os.close(outer)
-        return took / 20_000 * 1e6
-
-    return measure
+    doer = doing.doify(echo)
+    doer.fds = (inner,)
+    began = time.process_time()
+    doing.Doist(real=True, doers=[doer]).do()
+    took = time.process_time() - began
+    os.close(inner)
+    os.close(outer)
+    return took / turns * 1e6
 
 
 def main() -> None:
@@ -167,12 +146,14 @@ def main() -> None:
         ).stdout
         other = json.loads(out.splitlines()[-1])
     loop = bare()
-    print(f"{'cycles a second':34}{'hiod':>12}{'bare send':>12}{'hio':>12}{'times hio':>11}")
+    print(f"{'cycles a second of CPU':34}{'hiod':>12}{'bare send':>12}{'hio':>12}{'times hio':>11}")
     for case, own in figures("hiod").items():
         bared = f"{loop[case]:12,.0f}" if case in loop else f"{'':12}"
         beside = f"{other[case]:12,.0f}{own / other[case]:11.1f}" if case in other else ""
         print(f"{case:34}{own:12,.0f}{bared}{beside}")
-    print(f"a turn in real time, woken by a pipe: {real_cost()():.1f} us (with its read and write)")
+    print(
+        f"a turn in real time, woken by a pipe: {woken_by_pipe():.1f} us (with its read and write)"
+    )
     switches, turns = idle()
     print(f"3 Doers asleep for 2 s: {switches} voluntary context switches, {turns} turns")
 

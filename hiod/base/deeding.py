@@ -13,7 +13,7 @@ import sys
 from collections import deque
 from heapq import heappop, heappush
 from math import floor, inf, nan
-from operator import attrgetter, length_hint
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -141,17 +141,18 @@ class Deeds(deque[Any]):
         onEnd: called with each Deed that is over, and whether it ended by itself; or None.
         roused: those to run in the coming pass, due or not.
         doomed: those removed while they were running: they are closed when the pass is over.
+        keys: the retymes of its Rows, a heap; not for changing.
     """
 
     __slots__ = (
         "_edge",
-        "_keys",
         "_last",
         "_pacer",
         "_rows",
         "_soon",
         "_tyme",
         "doomed",
+        "keys",
         "onEnd",
         "owner",
         "roused",
@@ -170,7 +171,7 @@ class Deeds(deque[Any]):
         self.roused: list[Deed] = []
         self.doomed: list[Deed] = []
         self._rows: dict[float, Row] = {}
-        self._keys: list[float] = []  # a heap of the rows' retymes
+        self.keys: list[float] = []
         self._last = 0
         self._tyme = self._soon = self._edge = 0.0  # of the pass
         self._pacer: Pacer | None = None
@@ -214,7 +215,7 @@ class Deeds(deque[Any]):
         super().clear()
         self.roused.clear()
         self._rows.clear()
-        self._keys.clear()
+        self.keys.clear()
 
     # As a schedule
 
@@ -228,7 +229,7 @@ class Deeds(deque[Any]):
 
     def next(self) -> float:
         """Return the earliest retyme; ``math.inf`` when nothing is due by itself."""
-        keys = self._keys
+        keys = self.keys
         while keys:
             key = keys[0]
             if self._rows[key].deeds:
@@ -266,7 +267,7 @@ class Deeds(deque[Any]):
         self._soon = soon
         self._pacer = pacer
         self._edge = edge = tyme if pacer is None else pacer.edge
-        keys = self._keys
+        keys = self.keys
         row = None
         if not woken and keys and keys[0] <= edge:
             row = self._rows.pop(heappop(keys))
@@ -282,21 +283,17 @@ class Deeds(deque[Any]):
     def only(self, tyme: float) -> Row | None:
         """Take out the one Row there is, if it is due and each of its Deeds is plain.
 
-        Whoever takes it runs it and gives it back with ``restore`` or ``resume``.
+        Whoever takes it runs it and gives it back with ``restore`` or ``resume``; until then
+        ``keys`` are empty unless something has been scheduled meanwhile.
         """
-        if len(self._keys) != 1 or self.roused or self._keys[0] > tyme:
+        if len(self.keys) != 1 or self.roused or self.keys[0] > tyme:
             return None
-        row = self._rows[self._keys[0]]
+        row = self._rows[self.keys[0]]
         if row.special or row.mixed or not row.deeds:
             return None
-        self._keys.clear()
+        self.keys.clear()
         self._rows.clear()
         return row
-
-    @property
-    def alone(self) -> bool:
-        """Whether nothing has been scheduled since ``only`` took out what there was."""
-        return not self._keys
 
     def restore(self, row: Row, deeds: list[Deed]) -> None:
         """Put back a Row with the retyme it has; ``deeds`` is what it had when taken."""
@@ -347,8 +344,8 @@ class Deeds(deque[Any]):
         due = {*roused}
         if row is not None:
             due.update(row.deeds)
-            while self._keys and self._keys[0] <= self._edge:
-                due.update(self._rows.pop(heappop(self._keys)).deeds)
+            while self.keys and self.keys[0] <= self._edge:
+                due.update(self._rows.pop(heappop(self.keys)).deeds)
         try:
             self._walk(sorted(due, key=_by_seq))
         finally:
@@ -364,7 +361,7 @@ class Deeds(deque[Any]):
             row.sends = None
             row.mixed = False
         deeds = row.deeds
-        if row.special:
+        if row.special or not deeds:
             self._walk(deeds)
             return
         sends = row.sends
@@ -373,18 +370,17 @@ class Deeds(deque[Any]):
         tyme = self._tyme
         asked = row.asked
         got: Any
-        steps = iter(sends)
+        send = sends[0]
         try:
-            for send in steps:
+            for send in sends:
                 if (got := send(tyme)) != asked:
                     break
             else:
-                self._carry(row, deeds, self._after(row.retyme, asked))
+                self._carry(row, deeds, self._after(row.retyme, asked) if asked else self._soon)
                 return
         except BaseException as ex:  # noqa: BLE001 - _resume raises it again, all but StopIteration
             got = ex
-        index = max(0, len(sends) - length_hint(steps) - 1)
-        self._resume(row, deeds, index, got)
+        self._resume(row, deeds, sends.index(send), got)
 
     def _resume(self, row: Row, deeds: list[Deed], index: int, got: Any) -> None:
         """Finish the pass over a Row whose Deed at ``index`` did not yield what was guessed."""
@@ -507,7 +503,7 @@ class Deeds(deque[Any]):
         row = self._rows.get(retyme)
         if row is None:
             row = self._rows[retyme] = Row(retyme, asked)
-            heappush(self._keys, retyme)
+            heappush(self.keys, retyme)
         else:
             row.mixed = True
             row.sends = None
@@ -526,7 +522,7 @@ class Deeds(deque[Any]):
         if deeds is row.deeds and retyme < inf and retyme not in self._rows:
             row.retyme = retyme
             self._rows[retyme] = row
-            heappush(self._keys, retyme)
+            heappush(self.keys, retyme)
             return
         live = [deed for deed in deeds if deed.row is row]
         if not live:

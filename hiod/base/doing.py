@@ -18,7 +18,6 @@ from collections import deque
 from functools import update_wrapper
 from heapq import heapify, heappop, heappush
 from math import floor, inf
-from operator import length_hint
 from types import CodeType, FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -572,7 +571,7 @@ class Doist(_Runner, Tymist):
             self._alarmed += 1
             heappush(self._alarms, (at, self._alarmed, deed))
             if len(self._alarms) > 64 + 2 * len(self._book):
-                self._alarms = [alarm for alarm in self._alarms if alarm[2].at == alarm[0]]
+                self._alarms[:] = [alarm for alarm in self._alarms if alarm[2].at == alarm[0]]
                 heapify(self._alarms)
 
     def ended(self, doer: Any) -> None:
@@ -733,18 +732,19 @@ class Doist(_Runner, Tymist):
         if sends is None:
             sends = row.sends = [deed.send for deed in deeds]
         asked = row.asked
+        keys, woken, alarms = own.keys, self._woken, self._alarms
         got: Any
+        send = sends[0]
         while True:
             self.cycles += 1
             tyme = self._tyme
-            steps = iter(sends)
             try:
-                for send in steps:
+                for send in sends:
                     if (got := send(tyme)) != asked:
                         break
                 else:
                     row.retyme = row.retyme + asked if asked else tyme + self._tock
-                    if self._woken:
+                    if woken:
                         own.restore(row, deeds)
                         self._follow(own)
                         self.tick()
@@ -753,9 +753,8 @@ class Doist(_Runner, Tymist):
                     if (
                         tyme < stop
                         and row.retyme <= tyme
-                        and own.alone
                         and row.deeds is deeds
-                        and not (self._alarms or self._halted)
+                        and not (keys or alarms or self._halted)
                     ):
                         continue
                     own.restore(row, deeds)
@@ -763,9 +762,8 @@ class Doist(_Runner, Tymist):
             except BaseException as ex:  # noqa: BLE001 - resume raises it again, all but StopIteration
                 got = ex
             break
-        index = max(0, len(sends) - length_hint(steps) - 1)
-        own.resume(row, deeds, index, got, tyme, tyme + self._tock)
-        if self._woken:
+        own.resume(row, deeds, sends.index(send), got, tyme, tyme + self._tock)
+        if woken:
             self._follow(own)
         self.tick()
 

@@ -8,9 +8,11 @@ import signal
 import socket
 import sys
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import pytest
+
 from hiod.base.doing import DoDoer, Doer, Doist
 from hiod.base.waiting import Waiter
 
@@ -58,10 +60,8 @@ def pipe():
         yield inner, outer
     finally:
         for fd in (inner, outer):
-            try:
+            with suppress(OSError):
                 os.close(fd)
-            except OSError:
-                pass
 
 
 @contextmanager
@@ -74,7 +74,7 @@ def handling(number, handler):
 
 
 def open_fds():
-    return set(os.listdir("/proc/self/fd"))
+    return {int(entry.name) for entry in Path("/proc/self/fd").iterdir()}
 
 
 @pytest.mark.parametrize("nested", [False, True])
@@ -438,10 +438,10 @@ def test_in_asyncio_other_tasks_turn_while_it_waits() -> None:
 
         async def main():
             running = asyncio.create_task(doist.ado())
-            while not sleeping.first.is_set():
+            while not sleeping.first.is_set():  # noqa: ASYNC110 - the Doer runs beside, in this thread
                 await asyncio.sleep(0)
             os.write(outer, b"hello.")
-            while not reading.done:
+            while not reading.done:  # noqa: ASYNC110 - as above
                 await asyncio.sleep(0)
             sleeping.wake()
             await running
@@ -497,7 +497,7 @@ def test_a_task_that_is_cancelled_closes_its_doers() -> None:
 
     async def main():
         running = asyncio.create_task(doist.ado())
-        while not doer.first.is_set():
+        while not doer.first.is_set():  # noqa: ASYNC110 - the Doer runs beside, in this thread
             await asyncio.sleep(0)
         running.cancel()
         with pytest.raises(asyncio.CancelledError):

@@ -2,10 +2,11 @@
 
 import math
 
-from hiod.base.doing import DoDoer, Doer, Doist, doify
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.clockwork import Clockwork
+
+from hiod.base.doing import DoDoer, Doer, Doist, doify
 
 TOCKS = st.sampled_from([0.0, 0.25, 0.3, 0.5, 0.7, 1.0, 1.0, 2.0, 3.5, None])
 PLANS = st.lists(TOCKS, max_size=6)

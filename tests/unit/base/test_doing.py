@@ -2,8 +2,9 @@ import json
 from collections import deque
 from pathlib import Path
 
-import hiod.base
 import pytest
+
+import hiod.base
 from hiod.base import doing
 from hiod.base.doing import DoDoer, Doer, Doist, doify, doize
 from hiod.base.tyming import Tymist
@@ -78,7 +79,7 @@ def test_contexts_and_tymes_are_those_of_hio_and_closing_is_better(vector) -> No
     raised = None
     try:
         doist.do()
-    except BaseException as ex:
+    except (RuntimeError, SystemExit) as ex:
         raised = type(ex).__name__
 
     better = CLOSES_BETTER.get(vector["label"])

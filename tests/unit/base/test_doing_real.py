@@ -3,8 +3,9 @@
 import math
 
 import pytest
-from hiod.base.doing import DoDoer, Doer, Doist, doify
 from support.clockwork import Clockwork
+
+from hiod.base.doing import DoDoer, Doer, Doist, doify
 
 
 class Noting(Doer):

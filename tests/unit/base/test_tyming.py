@@ -2,6 +2,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from hiod.base.tyming import Tymee, Tymer, Tymist
 
 VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "scheduler.json").read_text())
