@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 from hiod.admin import schema
 from hiod.boss import views
 from hiod.errors import AdminError, ConfigError
-from hiod.host import procs
 from hiod.rules import records as r
 from hiod.rules import roster, specs
 from hiod.rules.policy import satisfies
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from hiod.admin.server import Request
     from hiod.boss.config import Config
     from hiod.boss.overseer import Overseer
+    from hiod.host.procs import Relative
 
 CHANGES = frozenset(
     ["start", "stop", "restart", "signal", "send", "add", "remove", "scale", "apply", "shutdown"]
@@ -115,13 +115,13 @@ class Desk:
             return
         if boss.outcome is not None:
             raise AdminError("Unavailable", state="stopping", after_s=None)
-        if boss.write_fault:
-            raise AdminError("Unavailable", state=f"store: {boss.write_fault}", after_s=1.0)
+        if boss.ledger.fault:
+            raise AdminError("Unavailable", state=f"store: {boss.ledger.fault}", after_s=1.0)
 
     def _record(self, request: Request, names: Sequence[str], outcome: str) -> None:
         """Leave one record of a changing call."""
         caller = request.caller
-        self._boss.tell(
+        self._boss.ledger.tell(
             "admin.done",
             hand=names[0] if len(names) == 1 else None,
             hands=list(names) if len(names) != 1 else None,
@@ -172,30 +172,34 @@ class Desk:
                 python=platform.python_version(),
                 pid=os.getpid(),
                 since=views.iso(self._since),
-                state=f"store refuses writes: {boss.write_fault}" if boss.write_fault else state,
+                state=f"store refuses writes: {boss.ledger.fault}" if boss.ledger.fault else state,
                 role=request.caller.role,
                 limits=self.limits,
                 hands=len(boss.hands),
                 states=states,
                 pending=boss.pending,
                 files=boss.files,
-                seq=boss.seq,
-                runtime_dir=str(boss.places.runtime),
-                state_dir=str(boss.places.state),
-                config_dir=str(boss.places.config),
-                launchers=[
-                    schema.LauncherFacts(
-                        id=one.id,
-                        pid=one.pid,
-                        python=one.python,
-                        hands=hands,
-                        older=one.version != self._version,
-                    )
-                    for one, hands in boss.launchers()
-                ],
-                figures={**boss.tallies, **self.figures()},
+                seq=boss.ledger.seq,
+                runtime_dir=str(boss.around.places.runtime),
+                state_dir=str(boss.around.places.state),
+                config_dir=str(boss.around.places.config),
+                launchers=self._launchers(),
+                figures={**boss.ledger.tallies, **self.figures()},
             )
         )
+
+    def _launchers(self) -> list[schema.LauncherFacts]:
+        parents = [station.launcher for station in self._boss.stations.values()]
+        return [
+            schema.LauncherFacts(
+                id=one.id,
+                pid=one.pid,
+                python=one.python,
+                hands=parents.count(one),
+                older=one.version not in {"", self._version},
+            )
+            for one in self._boss.launchers
+        ]
 
     def _do_list(self, request: Request) -> None:
         boss = self._boss
@@ -206,10 +210,12 @@ class Desk:
         rows = []
         for name in names:
             station = boss.station(name)
-            boss.glance(name)
+            boss.clinic.glance(name)
             rows.append(views.row(boss.hands[name], station, clock, self._version))
         request.reply(
-            schema.ListReply(hands=rows, seq=boss.seq, pending=boss.pending, files=boss.files)
+            schema.ListReply(
+                hands=rows, seq=boss.ledger.seq, pending=boss.pending, files=boss.files
+            )
         )
 
     def _one(self, name: str) -> r.Hand:
@@ -222,10 +228,10 @@ class Desk:
         boss = self._boss
         hand = self._one(request.params.name)
         station = boss.station(hand.name)
-        tree: list[procs.Relative] = []
-        if hand.process is not None and hand.name in boss.watch:
-            station.look(boss.watch.look(hand.name, boss.now()))
-            tree = boss.watch.tree(hand.name)
+        tree: list[Relative] = []
+        if hand.name in boss.clinic.watch:
+            boss.clinic.examine(hand.name)
+            tree = boss.clinic.watch.tree(hand.name)
         member = boss.members.get(roster.base_of(hand))
         request.reply(
             views.status(
@@ -235,7 +241,7 @@ class Desk:
                 version=self._version,
                 clear=request.caller.role == "admin",
                 tree=tree,
-                deaths=boss.store.deaths(hand.name, limit=DEATHS_SHOWN),
+                deaths=boss.ledger.store.deaths(hand.name, limit=DEATHS_SHOWN),
                 source=member.source if member is not None else roster.RUNTIME,
             )
         )
@@ -250,9 +256,8 @@ class Desk:
         found = []
         for name in names:
             hand, station = boss.hands[name], boss.station(name)
-            if hand.process is not None and name in boss.watch:
-                station.look(boss.watch.look(name, boss.now()))
-            deaths = [views.death(one) for one in boss.store.deaths(name, limit=1)]
+            boss.clinic.examine(name)
+            deaths = [views.death(one) for one in boss.ledger.store.deaths(name, limit=1)]
             waiting = [
                 other.name
                 for other in boss.hands.values()
@@ -271,21 +276,16 @@ class Desk:
     def _do_events(self, request: Request) -> None:
         params = request.params
         wanted = self._wanted_events(request)
-        kept = self._boss.store.events(
+        kept = self._boss.ledger.store.events(
             since=params.since, limit=params.limit, names=params.events, hands=wanted
         )
         request.reply(
             schema.EventsReply(
                 events=[views.event(one) for one in kept],
-                seq=self._boss.seq,
-                first=self._first(),
+                seq=self._boss.ledger.seq,
+                first=self._boss.ledger.store.first_event(),
             )
         )
-
-    def _first(self) -> int:
-        """Return the number of the earliest event that is still kept."""
-        kept = self._boss.store.events(since=0, limit=1)
-        return kept[0].seq if kept else self._boss.seq + 1
 
     def _wanted_events(self, request: Request) -> list[str]:
         """Return the hands whose events are asked for, gone ones too; none means all."""
@@ -308,19 +308,18 @@ class Desk:
             )
 
         def told(event: dict[str, Any]) -> None:
-            facts = {k: v for k, v in event.items() if k not in {"seq", "at", "event", "level"}}
-            one = views.live_event(event["seq"], event["at"], event["event"], facts)
+            one = views.live_event(**event)
             if passes(one):
-                request.progress(schema.EventsReply(events=[one], seq=boss.seq))
+                request.progress(schema.EventsReply(events=[one], seq=boss.ledger.seq))
 
-        first = self._first()
+        first = self._boss.ledger.store.first_event()
         missed: list[schema.Event] = []
         if params.since is not None:
-            kept = boss.store.events(since=params.since, limit=10_000, names=(), hands=())
+            kept = boss.ledger.store.events(since=params.since, limit=10_000, names=(), hands=())
             missed = [one for one in map(views.event, kept) if passes(one)]
-        request.progress(schema.EventsReply(events=missed, seq=boss.seq, first=first))
-        boss.watchers.append(told)
-        request.on_gone.append(lambda _request: boss.watchers.remove(told))
+        request.progress(schema.EventsReply(events=missed, seq=boss.ledger.seq, first=first))
+        boss.ledger.watchers.append(told)
+        request.on_gone.append(lambda _request: boss.ledger.watchers.remove(told))
 
     def _do_plan(self, request: Request) -> None:
         try:
@@ -377,7 +376,7 @@ class Desk:
             changed[name] = hand.state in r.RESTING or hand.wanted is r.Wanted.DOWN
             if changed[name] or hand.state is r.State.BACKOFF:
                 boss.feed(name, event)
-        self._promise(request, changed, "ready")
+        self._promise(request, changed)
 
     def _do_stop(self, request: Request) -> None:
         names = self._chosen(request)
@@ -388,7 +387,7 @@ class Desk:
             changed[name] = hand.wanted is r.Wanted.UP or hand.state in r.LIVE
         event = r.StopAsked(self._by(request), time.time())
         boss.stop([name for name in names if changed[name]], event)
-        self._promise(request, changed, "gone")
+        self._promise(request, changed)
 
     def _do_restart(self, request: Request) -> None:
         names = self._chosen(request)
@@ -399,7 +398,7 @@ class Desk:
             raise conflict("leaving", why, leaving[0], leaving)
         for name in names:
             boss.feed(name, r.RestartAsked(self._by(request)))
-        self._promise(request, dict.fromkeys(names, True), "ready")
+        self._promise(request, dict.fromkeys(names, True))
 
     def _do_signal(self, request: Request) -> None:
         names = self._chosen(request)
@@ -432,7 +431,9 @@ class Desk:
         for name in names:
             hand = boss.hands[name]
             there = hand.state not in r.RESTING
-            sent = there and boss.send_memo(name, request.params.tag, request.params.load)
+            sent = there and boss.switchboard.say_memo(
+                name, request.params.tag, request.params.load
+            )
             outcome = schema.Outcome(name=name, changed=sent, state=_state(hand))
             if not sent:
                 outcome.reason = "its mailbox is full" if there else f"it is {hand.state}"
@@ -452,7 +453,7 @@ class Desk:
         member = roster.Member(spec, roster.RUNTIME)
         if had is not None and had.spec == spec:
             names = [hand.name for hand in roster.hands_of(boss.roll, spec.name)]
-            self._promise(request, dict.fromkeys(names, False), "ready")
+            self._promise(request, dict.fromkeys(names, False))
             return
         if had is not None and not params.replace:
             why = f'"{spec.name}" is another definition; give replace to put this in its place'
@@ -466,7 +467,7 @@ class Desk:
         if had is not None:
             boss.revise(had.spec, spec, by=by)
         names = [name for name, _ in specs.instances(spec)]
-        self._promise(request, dict.fromkeys(names, True), "ready")
+        self._promise(request, dict.fromkeys(names, True))
 
     def _do_remove(self, request: Request) -> None:
         boss = self._boss
@@ -484,7 +485,7 @@ class Desk:
                 raise conflict("needed", why, base, needed)
         for base in bases:
             boss.dismiss(base, by=self._by(request))
-        self._promise(request, dict.fromkeys(names, True), "gone")
+        self._promise(request, dict.fromkeys(names, True))
 
     def _do_scale(self, request: Request) -> None:
         boss = self._boss
@@ -502,9 +503,9 @@ class Desk:
         boss.revise(had.spec, member.spec, by=by)
         gone = [name for name in before if boss.hands[name].leaving]
         if gone:
-            self._promise(request, dict.fromkeys(gone, True), "gone")
+            self._promise(request, dict.fromkeys(gone, True))
         else:
-            self._promise(request, dict.fromkeys(new, True), "ready")
+            self._promise(request, dict.fromkeys(new, True))
 
     def _do_apply(self, request: Request) -> None:
         boss = self._boss
@@ -516,7 +517,7 @@ class Desk:
         shown = [self._change(one) for one in before]
         boss.config, boss.files = config, "ok"
         boss.apply(config.hands, by=self._by(request))
-        boss.tell("config.reloaded", summary=f"{len(shown)} changed")
+        boss.ledger.tell("config.reloaded", summary=f"{len(shown)} changed")
         touched = {
             name: True
             for one in shown
@@ -526,7 +527,6 @@ class Desk:
         self._promise(
             request,
             touched,
-            "ready",
             wrap=lambda outcomes: schema.ApplyReply(changes=shown, hands=outcomes),
         )
 
@@ -537,11 +537,11 @@ class Desk:
             config = self._read_config()
         except ConfigError as error:
             boss.files = f"broken: {error}"
-            boss.tell("config.broken", problems=str(error))
+            boss.ledger.tell("config.broken", problems=str(error))
             return
         boss.config, boss.files = config, "ok"
         changes = boss.apply(config.hands, by=by)
-        boss.tell("config.reloaded", summary=f"{len(changes)} changed")
+        boss.ledger.tell("config.reloaded", summary=f"{len(changes)} changed")
 
     def _do_shutdown(self, request: Request) -> None:
         boss = self._boss
@@ -560,7 +560,6 @@ class Desk:
         self,
         request: Request,
         hands: dict[str, bool],
-        until: str,
         wrap: Callable[[list[schema.Outcome]], schema.Record] = lambda outcomes: schema.ChangeReply(
             hands=outcomes
         ),

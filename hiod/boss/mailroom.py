@@ -52,7 +52,7 @@ class Mailroom:
         return self._boxes[name].fileno()
 
     def empty(self, name: str) -> int:
-        """Throw away what waits in the mailbox of a hand that is not there; return how many grams."""
+        """Throw away what waits for a hand that is not there; return how many grams."""
         box = self._boxes.get(name)
         count = 0
         while box is not None:

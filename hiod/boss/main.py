@@ -1,8 +1,8 @@
 """``hiod``: the command that is a boss, or checks what one would be told.
 
-The only place that builds everything. Decides the order of a start: places, locks, files, state, what
-is alive, then the turns. Leaves all else to what it builds. Exit codes: 0 stopped as asked, 75 its
-hands are left to the next boss, 78 configuration, 1 the rest.
+The only place that builds everything. Decides the order of a start: places, locks, state, what is
+alive, files, then the turns. Leaves all else to what it builds. Exit codes: 0 stopped as asked, 75
+its hands are left to the next boss, 78 configuration, 1 the rest.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import secrets
 import socket
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import hiod
@@ -25,17 +24,19 @@ from hiod.base.doing import Doer, Doist
 from hiod.boss import places, survey
 from hiod.boss.config import Config, build
 from hiod.boss.desk import Desk
+from hiod.boss.ledger import Ledger
 from hiod.boss.mailroom import Mailroom
-from hiod.boss.overseer import Overseer
+from hiod.boss.overseer import Overseer, Surroundings
 from hiod.core.uxd.uxding import bindMailbox
 from hiod.errors import ConfigError, HiodError
-from hiod.host import journal, procs
+from hiod.host import journal
 from hiod.host.files import read_files
 from hiod.host.notify import Notify, listen_fds
 from hiod.host.store import Store, Turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from hiod.boss.places import Places
     from hiod.boss.survey import Survey
@@ -180,13 +181,13 @@ def _detach(where: Places, locks: places.Locks) -> _Told:
     reader, writer = os.pipe()
     if os.fork() > 0:
         os.close(writer)
-        with open(reader, "rb") as pipe:
+        with os.fdopen(reader, "rb") as pipe:
             code, _, text = pipe.read().decode().partition("\n")
         if text:
             _complain(text)
         os._exit(int(code) if code else FAILED)
     os.close(reader)
-    log = open(where.logs / "hiod.log", "ab", buffering=0)  # noqa: SIM115 - for the daemon's life
+    log = (where.logs / "hiod.log").open("ab", buffering=0)
     context = DaemonContext(
         detach_process=True,
         files_preserve=[writer, log, *locks.fds()],
@@ -217,21 +218,25 @@ def _run(options: argparse.Namespace, where: Places, told: _Told) -> int:
             options.log_level or config.boss.log_level,
         )
         log_default = "file" if options.detach else "journal" if style == "journal" else "inherit"
-        boss = Overseer(
-            name=config.boss.name,
-            fd=_boss_socket(where, found),
+        around = Surroundings(
             places=where,
-            store=store,
-            turn=Turn,
-            config=config,
-            survey=found,
-            mailroom=Mailroom(where.mailboxes),
-            watch=procs.Watch(),
-            notify=notify,
-            tell=_teller(),
-            crew_id=_crew_id(store, saved.meta),
-            log_default=log_default,
+            memo_fd=_boss_socket(where, found),
             nofile=nofile,
+            log_default=log_default,
+            crew_id=_crew_id(store, saved.meta),
+            notify=notify,
+        )
+        ledger = Ledger(
+            store,
+            _teller(),
+            seq=found.last_seq,
+            tallies=found.counters,
+            boot_id=found.boot_id,
+            events_keep=config.boss.events_keep,
+        )
+        mailroom = Mailroom(where.mailboxes)
+        boss = Overseer(
+            around=around, ledger=ledger, config=config, survey=found, mailroom=mailroom
         )
         boss.files = files
         boss.when_ready = told.ready
@@ -241,7 +246,7 @@ def _run(options: argparse.Namespace, where: Places, told: _Told) -> int:
 
 
 def _take_turns(boss: Overseer, config: Config, given: dict[str, int], notify: Notify) -> int:
-    where = boss.places
+    where = boss.around.places
     desk = Desk(boss, read_config=lambda: read_config(where.config), version=hiod.__version__)
     boss.on_reload = desk.reload
     listener, ours = _listener(where, given)
@@ -251,7 +256,7 @@ def _take_turns(boss: Overseer, config: Config, given: dict[str, int], notify: N
         access=Access(
             config.admin.admin, config.admin.operate, config.admin.read, boss_uid=os.getuid()
         ),
-        note=lambda event, facts: boss.tell(
+        note=lambda event, facts: boss.ledger.tell(
             "admin.faulted" if event == "admin.fault" else "admin.denied",
             **{"method": "?", "user": facts.get("uid"), "why": event, **facts},
         ),

@@ -12,12 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 from hiod.base.crewing import agrees
 from hiod.rules.health import Beat
+from hiod.rules.words import Words, read
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from hiod.host.launching import Launcher
     from hiod.rules.health import HealthState, Sample
+
+
+WORDS_BYTES = 64 << 10
+"""So much of a hand's last words is read, from the end."""
 
 
 @dataclass(slots=True)
@@ -83,6 +88,17 @@ class Station:
         self.check_at = 0.0
         self.dump_due = False
         self.stack = ""
+
+    def last_words(self) -> Words:
+        """Read what the hand wrote before it ended."""
+        if self.words is None:
+            return Words()
+        try:
+            size = os.fstat(self.words).st_size
+            raw = os.pread(self.words, WORDS_BYTES, max(0, size - WORDS_BYTES))
+        except OSError:
+            return Words()
+        return read(raw)
 
     def close(self) -> None:
         """Close what is held of the process."""

@@ -63,7 +63,9 @@ def _facts(hand: Hand, station: Station, clock: Clock, version: str) -> dict[str
         "outbox": _whole(station.figure("outbox")),
         "status": hand.status or (hand.reason if hand.state not in _QUIET else ""),
         "reason": hand.reason,
-        "older": alive and station.launcher is not None and station.launcher.version != version,
+        "older": alive
+        and station.launcher is not None
+        and station.launcher.version not in {"", version},
         "labels": dict(hand.spec.labels),
     }
 
@@ -216,9 +218,9 @@ def event(saved: SavedEvent) -> schema.Event:
     return _event(saved.seq, saved.at, saved.name, facts)
 
 
-def live_event(seq: int, at: float, name: str, facts: dict[str, Any]) -> schema.Event:
+def live_event(*, seq: int, at: float, event: str, facts: dict[str, Any]) -> schema.Event:
     """Return an event that happens now."""
-    return _event(seq, at, name, facts)
+    return _event(seq, at, event, facts)
 
 
 def _event(seq: int, at: float, name: str, facts: dict[str, Any]) -> schema.Event:

@@ -1,0 +1,141 @@
+"""Health: lets the two witnesses speak about each hand, and takes the steps that follow.
+
+Decides nothing about a hand itself: ``rules.health`` judges. Leaves what a verdict means for a
+hand's state to ``rules.policy``. Invariant: a stall of the boss condemns nobody.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+import os
+from typing import TYPE_CHECKING
+
+from hiod.boss.stations import WORDS_BYTES
+from hiod.host.packets import DUMP_SIGNAL
+from hiod.rules import health
+from hiod.rules import records as r
+
+if TYPE_CHECKING:
+    from hiod.boss.overseer import Overseer
+    from hiod.host.procs import Watch
+
+DUMP_READ_S = 0.25
+"""How long a hand has to write the stack it was asked for."""
+LATE_S = 0.5
+"""A boss that is later than this was not there: its hands are excused."""
+UP = frozenset({r.State.READY, r.State.RUNNING, r.State.DEGRADED})
+
+
+class Clinic:
+    """The health of one boss's hands."""
+
+    def __init__(self, boss: Overseer, watch: Watch) -> None:
+        self.watch = watch
+        self._boss = boss
+        self._checks: list[tuple[float, str]] = []
+
+    def next_at(self, now: float) -> float:
+        """Return when time alone wants somebody looked at."""
+        check_at = self._checks[0][0] if self._checks else math.inf
+        return min(check_at, self.watch.next_at(now))
+
+    def excuse(self, late_s: float) -> None:
+        """Tell every hand's judgement that the boss itself was away for so long."""
+        if late_s < LATE_S:
+            return
+        for name in list(self._boss.stations):
+            self.judge(name, health.Evidence(boss_late_s=late_s))
+
+    def begin(self, hand: r.Hand, process: r.ProcessId) -> None:
+        """Watch a hand's process from outside."""
+        limits = hand.spec.health
+        closely = any(most is not None for most in (limits.rss_max, limits.cpu_max, limits.fds_max))
+        self.watch.add(hand.name, process, self._boss.now(), closely=closely)
+
+    def attend(self, hand: r.Hand) -> None:
+        """Begin to judge a hand that has come up."""
+        station = self._boss.station(hand.name)
+        beats = hand.registered and not station.hio and hand.spec.doers is not None
+        station.health = health.begin(self._boss.now(), beats=beats)
+        station.taken = set()
+        self.judge(hand.name, health.Evidence())
+
+    def leave(self, name: str) -> None:
+        """Watch a hand no longer."""
+        self.watch.drop(name)
+
+    def glance(self, name: str) -> None:
+        """Look at a hand's process if nobody has yet."""
+        station = self._boss.station(name)
+        if station.sample is None and name in self.watch:
+            station.look(self.watch.look(name, self._boss.now()))
+
+    def examine(self, name: str) -> None:
+        """Look at a hand's process closely, because somebody asks."""
+        if name in self.watch:
+            self._boss.station(name).look(self.watch.look(name, self._boss.now()))
+
+    def round(self) -> None:
+        """Take the looks and the judgements that are due."""
+        now = self._boss.now()
+        for name, sample in self.watch.sample_due(now):
+            station = self._boss.stations.get(name)
+            if station is not None:
+                station.look(sample)
+                self.judge(name, health.Evidence(sample=sample))
+        while self._checks and self._checks[0][0] <= now:
+            _, name = heapq.heappop(self._checks)
+            self._read_dump(name)
+            self.judge(name, health.Evidence())
+
+    def judge(self, name: str, evidence: health.Evidence) -> None:
+        """Let the witnesses speak about a hand that is up, and act on what they say."""
+        boss = self._boss
+        hand, station = boss.hands.get(name), boss.stations.get(name)
+        if hand is None or station is None or station.health is None or hand.state not in UP:
+            return
+        now, limits = boss.now(), hand.spec.health
+        state, verdict, why = health.judge(station.health, evidence, now, limits)
+        if verdict is not station.health.verdict:
+            station.taken = set()
+            ok = verdict is health.Verdict.OK
+            boss.feed(name, r.Judged(ok, str(verdict), "; ".join(why)))
+        station.health = state
+        self.watch.suspect(name, health.suspect(state, now, limits), now)
+        for step in health.steps(state, now, limits):
+            if step.what not in station.taken:
+                station.taken.add(step.what)
+                self._climb(name, step.what, str(verdict))
+        check_at = health.next_check_at(state, now, limits)
+        if check_at < math.inf and not now < station.check_at <= check_at:
+            station.check_at = check_at
+            heapq.heappush(self._checks, (check_at, name))
+
+    def _climb(self, name: str, what: str, verdict: str) -> None:
+        """Take a step of the ladder."""
+        boss = self._boss
+        hand, station = boss.hands[name], boss.stations[name]
+        if what == "dump" and hand.spec.doers is not None and station.words is not None:
+            station.dump_from = os.fstat(station.words).st_size
+            station.dump_due = True
+            boss.signal_hand(name, DUMP_SIGNAL)
+            heapq.heappush(self._checks, (boss.now() + DUMP_READ_S, name))
+        elif what == "restart":
+            why = f"{verdict} (health.on_fail = restart)"
+            boss.feed(name, r.RestartAsked("hiod", why, counts=True))
+
+    def _read_dump(self, name: str) -> None:
+        """Read the stack a hand was asked for, and keep it with the verdict."""
+        station = self._boss.stations.get(name)
+        if station is None or not station.dump_due or station.words is None:
+            return
+        station.dump_due = False
+        start = max(station.dump_from, os.fstat(station.words).st_size - WORDS_BYTES)
+        raw = os.pread(station.words, WORDS_BYTES, start)
+        station.stack = raw.decode("utf-8", "replace").strip()
+        if not station.stack:
+            return
+        lines = [line.strip() for line in station.stack.splitlines()]
+        where = next((line for line in lines if line.startswith("File ")), "no Python frame")
+        self._boss.ledger.tell("hand.dumped", hand=name, where=where, stack=station.stack)

@@ -1,0 +1,113 @@
+"""The launchers of a boss: its own, one for each python, and those of earlier bosses.
+
+Decides which launcher makes a new hand: always one that this boss started, so that code and
+environment are its own. Invariant: a launcher that is gone is never spoken to again.
+"""
+
+from __future__ import annotations
+
+import resource
+import select
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from hiod.errors import LauncherError
+from hiod.host.launching import Gone, Launcher
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from hiod.host.launching import Event
+
+
+class Launchers:
+    """All launchers this boss speaks to.
+
+    Args:
+        runtime: the boss's runtime directory.
+        memo_fd: the boss's memo socket, of which each launcher keeps a copy.
+        nofile: the descriptor limit this boss was given, which its hands are to have.
+        started: told of each launcher that is started.
+    """
+
+    def __init__(
+        self,
+        runtime: str,
+        memo_fd: int,
+        nofile: tuple[int, int],
+        started: Callable[[Launcher], None],
+    ) -> None:
+        self._runtime = runtime
+        self._memo_fd = memo_fd
+        self._nofile = nofile
+        self._started = started
+        self._known: dict[str, Launcher] = {}
+        self._own: dict[str | None, Launcher] = {}
+        self._epoll = select.epoll()
+
+    def fileno(self) -> int:
+        """Return the descriptor that is readable when any launcher has something to say."""
+        return self._epoll.fileno()
+
+    def __iter__(self) -> Iterator[Launcher]:
+        return iter(list(self._known.values()))
+
+    def get(self, ident: str | None) -> Launcher | None:
+        """Return the launcher of that id, if it is there."""
+        return self._known.get(ident or "")
+
+    def have(self, launcher: Launcher) -> None:
+        """Go on with a launcher of an earlier boss."""
+        self._known[launcher.id] = launcher
+        self._epoll.register(launcher.fileno(), select.EPOLLIN)
+
+    def make(self, python: str | None) -> Launcher:
+        """Return the launcher for new hands of that python, started if need be.
+
+        Raises:
+            SpawnError: that python cannot be started.
+        """
+        found = self._own.get(python)
+        if found is None:
+            found = Launcher.start(self._runtime, python=python)
+            # Its hands are to have what this boss was given, not what it took for itself.
+            with suppress(ProcessLookupError):
+                resource.prlimit(found.pid, resource.RLIMIT_NOFILE, self._nofile)
+            self.have(found)
+            self._own[python] = found
+            found.hold("boss", self._memo_fd)
+            self._started(found)
+        return found
+
+    def take(self) -> Iterator[tuple[Launcher, Event]]:
+        """Return what launchers said. One that is gone is let go of after its last word."""
+        ready = {fd for fd, _ in self._epoll.poll(0)}
+        for launcher in self:
+            if launcher.fileno() not in ready:
+                continue
+            for event in launcher.take():
+                if isinstance(event, Gone):
+                    self._lose(launcher)
+                yield launcher, event
+            if launcher.id not in self._known:
+                launcher.close()
+
+    def _lose(self, launcher: Launcher) -> None:
+        self._known.pop(launcher.id, None)
+        self._own = {python: one for python, one in self._own.items() if one is not launcher}
+        self._epoll.unregister(launcher.fileno())
+
+    def drop(self, name: str) -> None:
+        """Have every launcher let go of a mailbox."""
+        for launcher in self:
+            with suppress(LauncherError):
+                launcher.drop(name)
+
+    def close(self, *, retire: bool) -> None:
+        """Let go of all; ``retire``: they end as soon as they have nobody."""
+        for launcher in self:
+            if retire:
+                with suppress(LauncherError):
+                    launcher.retire()
+            launcher.close()
+        self._epoll.close()

@@ -1,0 +1,152 @@
+"""What the boss writes down and tells: one transaction a turn, one event one story.
+
+Decides when a turn is on record and what happens while the disk refuses. Leaves how rows lie to
+``host.store``. Invariants: event numbers only grow; what could not be written waits for the next
+turn, bounded, and is said once, loudly.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from hiod.errors import StoreError
+from hiod.host.store import Turn
+from hiod.rules import keeping
+from hiod.rules.story import STORY
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from hiod.host.store import Store
+    from hiod.rules.records import Hand
+    from hiod.rules.roster import Member
+
+
+class Ledger:
+    """The record of one boss.
+
+    Attributes:
+        store: the database.
+        seq: number of the newest event.
+        tallies: counters that outlive the boss.
+        fault: why the disk refuses, or "".
+        watchers: called with each event as it is told.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        tell: Callable[[str, str, Mapping[str, Any]], None],
+        *,
+        seq: int,
+        tallies: Mapping[str, int],
+        boot_id: str,
+        events_keep: int,
+    ) -> None:
+        self.store = store
+        self.seq = seq
+        self.tallies = dict(tallies)
+        self.fault = ""
+        self.watchers: list[Callable[[dict[str, Any]], None]] = []
+        self._tell_journal = tell
+        self._boot_id = boot_id
+        self._events_keep = events_keep
+        self._turn = Turn()
+        self._written: dict[str, Hand] = {}
+        self._after: list[Callable[[], None]] = []
+
+    @property
+    def clean(self) -> bool:
+        """Whether everything so far is on record."""
+        return not self._turn
+
+    def tell(self, event: str, **facts: Any) -> None:
+        """Put an event into the ring, the journal and the streams."""
+        level = STORY[event].level
+        told = {key: value for key, value in facts.items() if value is not None}
+        self._tell_journal(event, level, told)
+        if level == "debug":
+            return
+        self.seq += 1
+        wall = time.time()
+        text = orjson.dumps(told, default=str)
+        self._turn.events.append((self.seq, wall, told.get("hand"), event, text))
+        for watcher in list(self.watchers):
+            watcher({"seq": self.seq, "at": wall, "event": event, "facts": told})
+
+    def count(self, name: str, by: int = 1) -> int:
+        """Add to a counter; return its new value."""
+        self.tallies[name] = value = self.tallies.get(name, 0) + by
+        self._turn.counters[name] = value
+        return value
+
+    def know(self, hands: Mapping[str, Hand]) -> None:
+        """Take these hands as written down already."""
+        self._written.update(hands)
+
+    def put_hands(self, hands: Iterable[Hand]) -> None:
+        """Write hands down with this turn, those that differ from what is written."""
+        for hand in hands:
+            if self._written.get(hand.name) is not hand:
+                row = keeping.hand_row(hand, self._boot_id)
+                self._turn.hands_put[hand.name] = orjson.dumps(row)
+                self._written[hand.name] = hand
+
+    def drop_hand(self, name: str) -> None:
+        """Forget a hand with this turn."""
+        self._written.pop(name, None)
+        self._turn.hands_put.pop(name, None)
+        self._turn.hands_drop.add(name)
+        self._turn.durable = True
+
+    def put_member(self, member: Member) -> None:
+        """Write a definition down, to be on the disk before anything is done about it."""
+        row = {"spec": keeping.spec_row(member.spec), "filed_count": member.filed_count}
+        self._turn.members_put[member.spec.name] = (orjson.dumps(row), member.source)
+        self._turn.members_drop.discard(member.spec.name)
+        self._turn.durable = True
+
+    def drop_member(self, name: str) -> None:
+        """Forget a definition with this turn."""
+        self._turn.members_put.pop(name, None)
+        self._turn.members_drop.add(name)
+        self._turn.durable = True
+
+    def want_durable(self) -> None:
+        """Have this turn on the disk before it is acted on: what is wanted changed."""
+        self._turn.durable = True
+
+    def bury(self, name: str, at_wall: float, record: Mapping[str, Any]) -> None:
+        """Keep how a process ended."""
+        self._turn.deaths.append((name, at_wall, orjson.dumps(record)))
+
+    def once_written(self, act: Callable[[], None]) -> None:
+        """Do this as soon as the present turn is on record, and not before."""
+        self._after.append(act)
+
+    def commit(self) -> None:
+        """Write the turn down. If the disk refuses, the crew is kept and the turn waits."""
+        if self._turn:
+            try:
+                self.store.commit(self._turn)
+            except StoreError as error:
+                self._refused(error)
+                return
+            self._turn = Turn()
+            if self.fault:
+                self.fault = ""
+                self.tell("store.recovered")
+        after, self._after = self._after, []
+        for act in after:
+            act()
+
+    def _refused(self, error: StoreError) -> None:
+        first = not self.fault
+        self.fault = str(error)
+        del self._turn.events[: -self._events_keep]
+        del self._turn.deaths[: -self._events_keep]
+        if first:
+            self.tell("store.write_refused", why=str(error))

@@ -1,0 +1,229 @@
+"""The boss's memos: who may say what to it, and what it says to its hands.
+
+Decides whose memo counts, by what the kernel says of its sender, and when the address book goes
+out. Leaves the wire to ``core`` and the wording of control memos to ``base.crewing``. Invariant:
+nothing a peer says raises, and nothing it says counts unless the kernel vouches for it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from hiod.base import crewing
+from hiod.base.crewdoms import HBT, RDY
+from hiod.host import procs
+from hiod.rules import health, policy
+from hiod.rules import records as r
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from hiod.base.crewdoms import MemoDom
+    from hiod.boss.overseer import Overseer
+    from hiod.boss.stations import Station
+
+Cred = tuple[int, int, int]
+MEMO_BYTES = 4096
+"""So much of a memo to the boss is kept with its event."""
+
+
+class Switchboard:
+    """The memo side of one boss."""
+
+    def __init__(self, boss: Overseer) -> None:
+        self._boss = boss
+        self._by_addr: dict[str, str] = {}
+        self._book: dict[str, str] = {}
+        self._text = ""
+        self._stale = True
+        self._seq = 0
+
+    # ------------------------------------------------------------------ addresses
+
+    def list_addr(self, name: str, addr: str) -> None:
+        """Know whose address this is."""
+        self._by_addr[addr] = name
+
+    def unlist(self, addr: str) -> None:
+        """Know it no longer."""
+        self._by_addr.pop(addr, None)
+
+    def name_of(self, addr: str) -> str | None:
+        """Return whose address this is."""
+        return self._by_addr.get(addr)
+
+    def move(self, name: str, station: Station, addr: str) -> None:
+        """Take another address for a hand: one of hio's binds its own."""
+        self.unlist(station.addr)
+        station.addr = addr
+        self.list_addr(name, addr)
+        self._stale = True
+
+    # ------------------------------------------------------------------ what hands say
+
+    def hear(self, text: str, src: str | None, cred: Cred | None) -> None:
+        """Take in one memo; what does not count is counted."""
+        tag = crewing.tagOf(text)
+        memo = crewing.read(text) if tag else None
+        if memo is None or src is None or cred is None:
+            self._reject(src, "no memo of a hand")
+            return
+        if memo.tag == crewing.REG:
+            self.register(memo, src, cred)
+            return
+        name = self._by_addr.get(src)
+        hand = self._boss.hands.get(name) if name is not None else None
+        if hand is None or hand.process is None:
+            self._reject(src, "no hand's address")
+        elif memo.name != name:
+            self._reject(src, f"{name} called itself {memo.name}")
+        elif not _speaks_for(hand, cred):
+            self._reject(src, f"process {cred[0]} is not {name}")
+        elif memo.tag in {RDY, HBT}:
+            self._hear_state(hand, memo)
+        elif crewing.userTag(memo.tag):
+            self._boss.ledger.count("memos.to_boss")
+            self._boss.ledger.tell(
+                "hand.memo",
+                hand=name,
+                tag=memo.tag,
+                load=_clipped(memo.load),
+                generation=hand.generation,
+            )
+        else:
+            self._reject(src, f"tag {memo.tag} is not for a boss")
+
+    def register(self, memo: MemoDom, src: str, cred: Cred) -> None:
+        """Take in a REG: from the process that was started for the hand, or it does not count."""
+        boss = self._boss
+        name = memo.name
+        hand = boss.hands.get(name)
+        if hand is None:
+            self._reject(src, f"REG of {name!r}, which is no hand here")
+            return
+        station = boss.station(name)
+        if hand.process is None and hand.state is r.State.STARTING:
+            # The hand was quicker than the launcher's word that it is there.
+            station.early = (memo, src, cred)
+            return
+        claim = crewing.claim(memo.load)
+        if not _speaks_for(hand, cred):
+            self._reject(src, f"REG of {name} by process {cred[0]}")
+        elif not claim.hio and claim.generation != hand.generation:
+            self._reject(src, f"REG of {name}, generation {claim.generation}")
+        elif not claim.hio and src != station.addr:
+            self._reject(src, f"REG of {name} from another address")
+        elif self._by_addr.get(src, name) != name:
+            self._reject(src, f"REG of {name} from another hand's address")
+        else:
+            if src != station.addr:
+                self.move(name, station, src)
+            station.hio = claim.hio
+            station.answered = True
+            self.say(name, crewing.ack(boss.name, name, src))
+            self._say_book(name)
+            if not hand.registered:
+                boss.feed(name, r.Registered())
+
+    def _hear_state(self, hand: r.Hand, memo: MemoDom) -> None:
+        boss = self._boss
+        claim = crewing.claim(memo.load)
+        if claim.generation != hand.generation:
+            self._reject(hand.name, f"{memo.tag} of generation {claim.generation}")
+            return
+        text = memo.load.get("status")
+        if isinstance(text, str) and text != hand.status:
+            boss.hands[hand.name] = policy.said(hand, text)
+            boss.ledger.tell("hand.status", hand=hand.name, status=text, generation=hand.generation)
+        if memo.tag == HBT:
+            beat = boss.station(hand.name).hear_beat(memo.load, boss.now())
+            boss.clinic.judge(hand.name, health.Evidence(beat=beat))
+        if memo.tag == RDY or memo.load.get("ready") is True:
+            boss.feed(hand.name, r.SaidReady("memo"))
+
+    def _reject(self, source: str | None, why: str) -> None:
+        """Count a memo that does not count; say so, but not for every one of a flood."""
+        count = self._boss.ledger.count("memos.rejected")
+        if count & (count - 1) == 0:
+            source = source or "an unbound socket"
+            self._boss.ledger.tell("memo.rejected", source=source, why=why, count=count)
+
+    # ------------------------------------------------------------------ what the boss says
+
+    def say(self, name: str, text: str, *, key: str | None = None) -> bool:
+        """Queue a memo to a hand; it leaves at the end of the turn."""
+        return self._boss.post(text, self._boss.station(name).addr, key=key)
+
+    def say_end(self, hand: r.Hand) -> None:
+        """Ask a hand to end."""
+        text = crewing.end(self._boss.name, generation=hand.generation, seq=self._next())
+        self.say(hand.name, text)
+
+    def say_hey(self, hand: r.Hand, token: str) -> None:
+        """Tell a hand of an earlier boss that a new one is here."""
+        text = crewing.hey(
+            self._boss.name, generation=hand.generation, seq=self._next(), token=token
+        )
+        self.say(hand.name, text)
+
+    def say_memo(self, name: str, tag: str, load: Mapping[str, Any]) -> bool:
+        """Send a hand a memo of an operator's; False when there is no room for it."""
+        return self.say(name, crewing.write(tag, self._boss.name, load))
+
+    def _next(self) -> int:
+        self._seq += 1
+        return self._seq
+
+    # ------------------------------------------------------------------ the book
+
+    def membership_changed(self) -> None:
+        """Have the book made anew, and told if it is another."""
+        self._stale = True
+
+    def send_book(self) -> None:
+        """Tell every registered hand who is in the crew, if that changed; once a turn."""
+        if not self._stale:
+            return
+        before = self._text
+        self._make_book()
+        if self._text == before:
+            return
+        for name, hand in self._boss.hands.items():
+            if hand.registered and hand.process is not None:
+                self._say_book(name)
+
+    def _make_book(self) -> None:
+        """List every hand that may be written to: those that are at rest have left the book."""
+        self._stale = False
+        self._book = {
+            name: self._boss.station(name).addr
+            for name, hand in self._boss.hands.items()
+            if hand.state not in r.RESTING and not hand.leaving
+        }
+        self._text = crewing.bok(self._boss.name, self._book)
+
+    def _say_book(self, name: str) -> None:
+        """Send a hand the whole book, in place of one that has not left yet."""
+        if self._stale and not self._text:
+            self._make_book()
+        station = self._boss.stations[name]
+        if station.hio and not station.agrees(self._book):
+            return
+        self.say(name, self._text, key="BOK")
+
+
+def _speaks_for(hand: r.Hand, cred: Cred) -> bool:
+    """Say whether the kernel's sender is the hand's process; for a command, one it started."""
+    if hand.process is None:
+        return False
+    if cred[0] == hand.process.pid:
+        return True
+    return hand.spec.command is not None and procs.descends(cred[0], hand.process.pid)
+
+
+def _clipped(load: Mapping[str, Any]) -> Any:
+    """Return a memo's load as an event may keep it."""
+    text = orjson.dumps(load)
+    return load if len(text) <= MEMO_BYTES else {"cut": text[:MEMO_BYTES].decode("utf-8", "ignore")}
