@@ -764,17 +764,14 @@ def test_room_at_an_address_nobody_has_cannot_be_awaited(rundir):
 def test_only_one_of_two_that_find_a_leftover_takes_it(rundir, monkeypatch):
     path = f"{rundir}/m.uxd"
     bindMailbox(path).close()
-    was = socket.socket.connect_ex
     rivals = []
 
-    def connect_ex(probe, dst):
-        code = was(probe, dst)
-        Path(path).unlink()
-        rivals.append(bindMailbox(path))
-        return code
-
     class Probe(socket.socket):
-        connect_ex = connect_ex
+        def connect_ex(self, dst):
+            code = super().connect_ex(dst)
+            Path(path).unlink()
+            rivals.append(bindMailbox(path))
+            return code
 
     monkeypatch.setattr(socket, "socket", Probe)
     with pytest.raises(OSError, match="a process lives there"):

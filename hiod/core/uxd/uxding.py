@@ -106,19 +106,30 @@ def _set_up(ls: socket.socket, bs: int) -> None:
 
 def _evict(path: str) -> None:
     """Remove a socket file nobody lives behind; OSError EADDRINUSE when somebody does."""
-    with suppress(FileNotFoundError):  # gone meanwhile: as good
-        before = os.lstat(path)
+    try:
+        # Held open, so that its number cannot become another file's meanwhile.
+        held = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:  # gone meanwhile: as good
+        return
+    try:
         with socket.socket(socket.AF_UNIX, _DGRAM) as probe:
             code = probe.connect_ex(path)
         why = "a process lives there"
-        if not stat.S_ISSOCK(before.st_mode):
+        if not stat.S_ISSOCK(os.fstat(held).st_mode):
             why = "it is there and is no socket"
-        elif code in (errno.ECONNREFUSED, errno.ENOENT):
-            after = os.lstat(path)
-            if (before.st_dev, before.st_ino) == (after.st_dev, after.st_ino):
-                os.unlink(path)  # noqa: PTH108 - no pathlib in a hand's core
-                return
+        elif code == errno.ENOENT:
+            return
+        elif code == errno.ECONNREFUSED and _inode(os.lstat(path)) == _inode(os.fstat(held)):
+            os.unlink(path)  # noqa: PTH108 - no pathlib in a hand's core
+            return
         raise OSError(errno.EADDRINUSE, f"cannot bind: {why}", path)
+    finally:
+        os.close(held)
+
+
+def _inode(at: os.stat_result) -> tuple[int, int]:
+    """Return what tells one file from all others that exist at the same time."""
+    return at.st_dev, at.st_ino
 
 
 class Peer(Mixin):
@@ -261,8 +272,7 @@ class Peer(Mixin):
             else:
                 mode = None if self.umask is None else 0o777 & ~self.umask
                 ls = bindMailbox(self.path or "", mode, self.bs)
-                at = os.stat(self.path or "")  # noqa: PTH116 - no pathlib in a hand's core
-                self._inode = (at.st_dev, at.st_ino)
+                self._inode = _inode(os.lstat(self.path or ""))
         except OSError as ex:
             where = f"the inherited descriptor {self._fd}" if self._inherited else repr(self.path)
             self.fault = f"cannot open {self.name!r} at {where}: {ex.strerror or ex}"
@@ -368,12 +378,12 @@ class Peer(Mixin):
         if self._room is not None:
             self._room.close()
             self._room = None
+        if clear:
+            self._clear()  # first: while the socket is open no other file can have its inode
         if self.ls is not None:
             self.ls.close()
             self.ls = None
         self.opened = False
-        if clear:
-            self._clear()
         return True
 
     def _clear(self) -> None:
@@ -381,8 +391,7 @@ class Peer(Mixin):
         path, inode, self._inode = self.path, self._inode, None
         if path is not None and inode is not None:
             with suppress(OSError):
-                at = os.lstat(path)
-                if (at.st_dev, at.st_ino) == inode:
+                if _inode(os.lstat(path)) == inode:
                     os.unlink(path)  # noqa: PTH108 - no pathlib in a hand's core
         top, self._top = self._top, None
         if path is not None and top is not None:
