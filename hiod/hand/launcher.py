@@ -25,6 +25,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import hiod
 from hiod.hand import birth, environ, kin, words
 from hiod.hand import main as hand
 from hiod.host import packets
@@ -243,7 +244,7 @@ class Launcher:
             id=self._id,
             pid=os.getpid(),
             python=sys.executable,
-            version=sys.version.split()[0],
+            version=hiod.__version__,
             hands=len(self._hands),
         )
         for what, fd in self._held.items():
