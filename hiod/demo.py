@@ -92,12 +92,12 @@ class Sampler(CrewDoer):
             what = [what[self.crewer.ordinal % len(what)]]
         lost = 0
         while True:
+            yield tock
             for name in what:
                 value = found[name]()
                 if not self.tell(self._store, "READING", {"what": name, "value": value}):
                     lost += 1
                 self.status(f"{name} {value:.2f}" + (f", {lost} lost" if lost else ""))
-            yield tock
 
 
 # ---------------------------------------------------------------------------- what is kept
@@ -195,12 +195,12 @@ class Report(CrewDoer):
     def recur(self, tock: float) -> Generator[float, float, bool]:
         """Ask, print, wait; a store that does not answer is asked again next time."""
         while True:
+            yield tock
             got = yield from self.ask(self._store, "SUMMARY", timeout=self._timeout_s)
             if got is None:
                 self._say(f"{self._store} did not answer")
             else:
                 self._say(*summed_up(got.load["what"]))
-            yield tock
 
     def _say(self, brief: str, *lines: str) -> None:
         for line in lines or (brief,):
