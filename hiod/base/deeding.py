@@ -415,7 +415,7 @@ class Deeds(deque[Any]):
             except BaseException:
                 self._interrupted(deed, due[index + 1 :])
                 raise
-            if row is None or row.special or deed.row is not row or row.retyme > edge:
+            if deed.woken or row is None or row.special or deed.row is not row:
                 self._settle(deed, asked)
                 continue
             retyme = self._after(row.retyme, asked) if asked else self._soon
@@ -465,9 +465,13 @@ class Deeds(deque[Any]):
                 retyme = inf
         else:
             retyme = inf if asked == inf else before
-        if due or retyme != before:
+        if due and deed.row is not self._rows.get(before):
+            deed.row = None  # its Row was taken out for this pass
+        elif due or retyme != before:
             self._displace(deed)
-            self._place(deed, retyme, asked)
+        else:
+            return
+        self._place(deed, retyme, asked)
 
     def _ended(self, deed: Deed, value: Any) -> None:
         """Take off one that returned."""

@@ -17,13 +17,13 @@ import time
 from collections import deque
 from functools import update_wrapper
 from heapq import heapify, heappop, heappush
-from math import floor, inf
+from math import inf
 from types import CodeType, FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from hiod.base.deeding import Deed, Deeds, Row, addFault, closeEach, setDone
 from hiod.base.tyming import Tymee, Tymist
-from hiod.base.waiting import Timer, Waiter
+from hiod.base.waiting import Ticks, Timer, Waiter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 __all__ = ["Deed", "Deeds", "DoDoer", "Doer", "Doist", "doify", "doize"]
 
 _CO_GENERATOR = 0x20
-_NEAR = 1e-6  # part of a tock by which sums of tocks may differ from their multiples
 
 F = TypeVar("F")
 
@@ -437,9 +436,9 @@ class Doist(_Runner, Tymist):
         self._lean = type(self).recur is Doist.recur and type(self).tick is Tymist.tick
         self.pacing = False
         self._waiting = False
-        self._origin = self._origin_tyme = self._grid_tyme = self._grid_tock = 0.0
-        self._soon = self._limit_at = 0.0
-        self.edge = 0.0
+        self.edge = self._tyme
+        self._ticks = Ticks(0.0, self._tyme, self._tock)
+        self._limit_at = inf
         self._due_at = inf
 
     def __call__(self, *pa: Any, **kwa: Any) -> None:
@@ -602,12 +601,12 @@ class Doist(_Runner, Tymist):
         self.cycles += 1
         if self._woken:
             self._rouseWoken()
-        if self._alarms and self._alarms[0][0] <= (self.edge if self.pacing else self._tyme):
+        if self._alarms and self._alarms[0][0] <= self._tyme:
             self._ring()
         own = self._deeds if deeds is None else self._own(deeds)
         try:
             if self.pacing:
-                own.run(self._tyme, self._soon, self)
+                own.run(self._tyme, self._ticks.soon, self)
             else:
                 own.run(self._tyme, self._tyme + self._tock)
             if self._woken:
@@ -815,7 +814,7 @@ class Doist(_Runner, Tymist):
         """Run in this turn whom it has woken."""
         self._rouseWoken()
         if own.roused:
-            soon = self._soon if self.pacing else self._tyme + self._tock
+            soon = self._ticks.soon if self.pacing else self._tyme + self._tock
             own.run(self._tyme, soon, self if self.pacing else None, woken=True)
 
     def _rouseWoken(self) -> None:
@@ -838,80 +837,57 @@ class Doist(_Runner, Tymist):
     def _ring(self) -> None:
         """Rouse those whose deadline has come."""
         alarms = self._alarms
-        edge = self.edge if self.pacing else self._tyme
-        while alarms and alarms[0][0] <= edge:
+        while alarms and alarms[0][0] <= self._tyme:
             at, _, deed = heappop(alarms)
             if deed.at == at:
                 deed.at = inf
                 self._rouse(deed)
 
-    # Pacing: tick n of tyme, counted from the start, is passed when the clock says so
+    # Pacing
 
     def _anchor(self) -> None:
-        """Begin to count ticks here and now."""
+        """Begin to count real time here and now."""
         now = self._clock()
-        self._origin = now
         self._limit_at = now + self.limit if self.limit else inf
-        self._settle(now, self._tyme)
+        self._tie(now)
 
-    def _settle(self, now: float, tyme: float) -> None:
-        self._origin = now
-        self._origin_tyme = self._grid_tyme = tyme
-        self._grid_tock = self._tock
-        self._soon = tyme + self._tock
-        self.edge = tyme + _NEAR * self._tock
+    def _tie(self, now: float) -> None:
+        """Tie the present tyme to ``now``."""
+        self._ticks = Ticks(now, self._tyme, self._tock)
+        self.edge = self._ticks.edge
         self.timer.start(duration=self._tock, start=now)
 
     def _patience(self) -> float | None:
         """Return the seconds until the next turn is due; None when nothing is."""
+        now = self._clock()
+        ticks = self._ticks
+        if self._tyme != ticks.tyme or self._tock != ticks.tock:  # a Doer has set them
+            self._tie(now)
+            ticks = self._ticks
         self._due_at = inf
-        if self._woken or self._halted or self._deeds.roused:
-            return 0.0
         due = self._deeds.next()
+        if due < inf:
+            self._due_at = now if due <= ticks.edge else ticks.moment(due, near=True)
         alarms = self._alarms
         while alarms and alarms[0][2].at != alarms[0][0]:
             heappop(alarms)
-        if alarms and alarms[0][0] < due:
-            due = alarms[0][0]
-        now = self._clock()
-        if self._tyme != self._grid_tyme or self._tock != self._grid_tock:
-            self._settle(now, self._tyme)  # a Doer has set them
-        if due <= self.edge:
-            self._due_at = now
-        elif due < inf:
-            self._due_at = self._momentOf(due)
+        if alarms:
+            at = alarms[0][0]
+            self._due_at = min(self._due_at, now if at <= self._tyme else ticks.moment(at))
+        if self._woken or self._halted or self._deeds.roused:
+            return 0.0
         until = min(self._due_at, self._limit_at)
         return None if until == inf else max(0.0, until - now)
-
-    def _momentOf(self, due: float) -> float:
-        """Return when tyme will have reached ``due``, by the clock."""
-        tock = self._grid_tock
-        ahead = due - self._origin_tyme
-        if not tock:
-            return self._origin + ahead
-        ticks = floor(ahead / tock)
-        if ahead - ticks * tock > _NEAR * tock:
-            ticks += 1
-        return self._origin + ticks * tock
 
     def _advance(self) -> float:
         """Move tyme to the last whole tock passed; return the clock."""
         now = self._clock()
-        tock = self._grid_tock
-        if tock > 0.0:
-            ticks = floor((now - self._origin) / tock)
-            if self._origin + (ticks + 1) * tock <= now:
-                ticks += 1  # the same sum as in _momentOf, so that a wait is not cut short by it
-            tyme = self._origin_tyme + ticks * tock
-            self._soon = self._origin_tyme + (ticks + 1) * tock
-            start = self._origin + ticks * tock
-        else:
-            tyme = self._soon = self._origin_tyme + (now - self._origin)
-            start = now
-        self.edge = tyme + _NEAR * tock
-        if tyme > self._tyme:
-            self._tyme = self._grid_tyme = tyme
-            self.timer.start(duration=tock, start=start)
+        ticks = self._ticks
+        ticks.reach(now)
+        if ticks.tyme > self._tyme:
+            self._tyme = ticks.tyme
+            self.edge = ticks.edge
+            self.timer.start(duration=ticks.tock, start=ticks.began)
         self.lag = max(0.0, now - self._due_at)
         self.lagMax = max(self.lagMax, self.lag)
         return now

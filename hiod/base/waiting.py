@@ -1,8 +1,9 @@
 """Waiting for whatever comes first: a descriptor, a wake from elsewhere, a signal, a moment.
 
-Decides how the one wait of a Doist is done (epoll) and by which clock it is paced (monotonic).
-Leaves to ``doing`` whom a descriptor wakes and how long a wait may last.  Invariant: a wait
-returns when something happened, never merely because a descriptor was closed behind our back.
+Decides how the one wait of a Doist is done (epoll), by which clock it is paced (monotonic), and
+which tyme belongs to which moment (``Ticks``).  Leaves to ``doing`` whom a descriptor wakes and
+how long a wait may last.  Invariant: a wait returns when something happened, never merely because
+a descriptor was closed behind our back.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import select
 import signal
 import socket
 import time
+from math import floor
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 _EPOLLIN = select.EPOLLIN
 _LONGEST_S = 1_000_000.0  # epoll counts milliseconds in 32 bits; a longer wait is waited in parts
 _EVENTS = 64  # a wait; what is left over is level triggered and comes with the next
+
+_NEAR = 1e-6  # part of a tock by which sums of tocks may differ from their multiples
 
 
 class HasFileno(Protocol):
@@ -66,6 +70,66 @@ class Timer:
     def restart(self, duration: float | None = None) -> float:
         """Begin a span where the former one ended; return that moment."""
         return self.start(duration=duration, start=self._stop)
+
+
+class Ticks:
+    """Which tyme it is at a moment, and the other way round; tyme moves in whole tocks.
+
+    Tick n is passed when the clock has reached ``origin + n * tock``; tyme is then
+    ``base + n * tock``.  The same sums are used both ways, so a wait for a tick never ends just
+    before it.
+
+    Attributes:
+        tyme: at the last tick passed, in seconds.
+        soon: tyme at the next tick.
+        edge: ``tyme`` and a little: a sum of tocks up to here is a tick summed up another way.
+        began: when ``tyme`` began, by the clock.
+        tock: seconds between ticks; 0.0 or less for tyme that flows like the clock.
+    """
+
+    __slots__ = ("_base", "_near", "_origin", "began", "edge", "soon", "tock", "tyme")
+
+    def __init__(self, now: float, tyme: float, tock: float) -> None:
+        self._origin = self.began = now
+        self._base = self.tyme = tyme
+        self.tock = tock
+        self._near = max(0.0, _NEAR * tock)
+        self.soon = tyme + tock
+        self.edge = tyme + self._near
+
+    def reach(self, now: float) -> None:
+        """Move to the last tick passed at ``now``."""
+        tock = self.tock
+        if tock > 0.0:
+            n = floor((now - self._origin) / tock)
+            if self._origin + (n + 1) * tock <= now:
+                n += 1
+            elif self._origin + n * tock > now:
+                n -= 1
+            tyme = self._base + n * tock
+            if tyme <= self.tyme:
+                return
+            self.began = self._origin + n * tock
+            self.tyme = tyme
+            self.soon = self._base + (n + 1) * tock
+        else:
+            self.began = now
+            self.tyme = self.soon = self._base + (now - self._origin)
+        self.edge = self.tyme + self._near
+
+    def moment(self, due: float, *, near: bool = False) -> float:
+        """Return when tyme, or with ``near`` the edge, will have reached ``due``, by the clock."""
+        tock = self.tock
+        ahead = due - self._base
+        if tock <= 0.0:
+            return self._origin + ahead
+        slack = self._near if near else 0.0
+        n = floor(ahead / tock) - 1
+        for _ in range(3):
+            if self._base + n * tock + slack >= due:
+                break
+            n += 1
+        return self._origin + n * tock
 
 
 class Waiter:

@@ -454,6 +454,46 @@ def test_an_added_doer_runs_at_once(make, clockwork) -> None:
     assert late.tymes == [2.0, 5.0]
 
 
+def test_a_doer_added_and_woken_in_one_turn_runs_no_oftener_afterwards(make, clockwork) -> None:
+    late = Noting(tock=3.0)
+
+    def react(tyme):
+        if tyme == 2.0:
+            doist.extend([late])
+            late.wake()
+
+    doist = make(Noting(tock=2.0, react=react), limit=9.0)
+    doist.do()
+
+    assert late.tymes == [2.0, 5.0, 8.0]
+
+
+def test_a_deadline_a_hair_after_a_tick_waits_for_the_next(make, clockwork) -> None:
+    """Who waits for tyme to reach a deadline would else set it again and again in vain."""
+    deadline = math.nextafter(2.0, 3.0)
+
+    def react(tyme):
+        doer.wake(at=deadline if tyme < deadline else math.inf)
+
+    doer = Noting(tock=math.inf, react=react)
+
+    make(doer, limit=9.0).do()
+
+    assert doer.tymes == [0.0, 3.0]
+
+
+def test_lag_is_told_also_while_others_are_woken_all_the_time(make, clockwork) -> None:
+    def react(tyme):
+        clockwork.stall(2.5)
+        woken.wake()
+
+    woken = Noting(tock=math.inf, react=react)
+    doist = make(woken, Noting(tock=1.0), limit=9.0)
+    doist.do()
+
+    assert doist.lagMax == 4.0
+
+
 def test_it_ends_as_soon_as_no_doer_is_left(make, clockwork) -> None:
     doist = make(Noting(react=lambda tyme: tyme >= 2.0))
 
