@@ -1,0 +1,331 @@
+"""A boss of a test's own: running and ready in a short directory, gone with all it started.
+
+Load it with ``pytest_plugins = ("support.boss",)`` in a test module and ask for ``boss`` (ready,
+with an empty crew), ``bosses`` (makes them, for tests that need crew files or flags first) or
+``home`` (the short directory). When the test is over the boss is told to stop; the test fails if it
+does not exit 0, or if a process or a socket is left.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from support.waiting import wait_until
+
+from hiod.admin.client import Client
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+SUPPORT = Path(__file__).parent
+"""Where Doers for tests lie (``rogue:Busy``); for ``path`` of a spec."""
+PATIENCE_S = 20.0
+
+
+class Boss:
+    """One boss's directories, and the process that is the boss at present.
+
+    Attributes:
+        home: directory of everything below; short.
+        config, runtime, state: the boss's directories.
+        process: the boss; None before the first start.
+        client: a connection to its admin socket, made at the first call.
+        environ: what the next start adds to the environment; None takes a variable away.
+        said: what it told its service manager so far, one dict for each datagram.
+    """
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.config = home / "c"
+        self.runtime = home / "r"
+        self.state = home / "s"
+        (self.config / "crew.d").mkdir(parents=True, exist_ok=True)
+        self.process: subprocess.Popen[bytes] | None = None
+        self.client = Client(self.runtime / "admin.sock")
+        self.environ: dict[str, str | None] = {}
+        self.said: list[dict[str, str]] = []
+        self._manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        self._manager.bind(str(home / "manager.sock"))
+
+    # ------------------------------------------------------------------ its process
+
+    @property
+    def argv(self) -> list[str]:
+        """The command that is this boss."""
+        places = {"config": self.config, "runtime": self.runtime, "state": self.state}
+        flags = [word for name, path in places.items() for word in (f"--{name}-dir", str(path))]
+        return [sys.executable, "-m", "hiod", "run", *flags]
+
+    def crew(self, text: str, name: str = "test.toml") -> Path:
+        """Write a crew file."""
+        path = self.config / "crew.d" / name
+        path.write_text(text)
+        return path
+
+    def launch(self, *flags: str) -> subprocess.Popen[bytes]:
+        """Start a boss and do not wait for it."""
+        environ = {**os.environ, "NOTIFY_SOCKET": str(self.home / "manager.sock"), **self.environ}
+        with (self.home / "boss.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [*self.argv, *flags],
+                env={key: value for key, value in environ.items() if value is not None},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        return self.process
+
+    def start(self, *flags: str) -> Boss:
+        """Start a boss and wait until it is ready."""
+        self.hear()
+        self.said.clear()
+        process = self.launch(*flags)
+        self.until_said(lambda words: words.get("READY") == "1", process)
+        return self
+
+    def hear(self) -> list[dict[str, str]]:
+        """Take in what the boss told its service manager; return all of it."""
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                lines = self._manager.recv(4096).decode().splitlines()
+                self.said.append(dict(line.split("=", 1) for line in lines))
+        return self.said
+
+    def until_said(
+        self,
+        passes: Callable[[dict[str, str]], bool],
+        process: subprocess.Popen[bytes] | None = None,
+        within_s: float = PATIENCE_S,
+    ) -> dict[str, str]:
+        """Return the first words to the service manager that pass; fails if the boss ends."""
+        process = process or self.process
+        assert process is not None
+        deadline = time.monotonic() + within_s
+        pidfd = os.pidfd_open(process.pid)
+        try:
+            while True:
+                found = next(filter(passes, self.hear()), None)
+                if found is not None:
+                    return found
+                left = deadline - time.monotonic()
+                ready = select.select((self._manager, pidfd), (), (), max(0.0, left))[0]
+                ended = pidfd in ready and self._manager not in ready
+                assert ready, f"not said in {within_s} s; said: {self.said}\n{self.log()}"
+                assert not ended, f"the boss exited {process.wait()}\n{self.log()}"
+        finally:
+            os.close(pidfd)
+
+    def kill(self) -> None:
+        """Kill the boss as nothing can prevent, and wait until it has ended."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait(PATIENCE_S)
+        self.client.close()
+
+    def end(self, number: int = signal.SIGTERM) -> int:
+        """Signal the boss and return its exit code."""
+        assert self.process is not None
+        self.process.send_signal(number)
+        code = self.process.wait(PATIENCE_S)
+        self.client.close()
+        return code
+
+    def log(self) -> str:
+        """Return what the boss has logged, and hands that inherit its log."""
+        path = self.home / "boss.log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    # ------------------------------------------------------------------ asking it
+
+    def ask(self, method: str, **parameters: Any) -> dict[str, Any]:
+        """Call an admin method; raises AdminError if the boss refuses."""
+        return self.client.call(method, parameters)
+
+    def add(
+        self, name: str, *, wait: str | None = "ready", timeout_s: float = PATIENCE_S, **spec: Any
+    ) -> list[dict[str, Any]]:
+        """Add a definition and wait for its hands; return their outcomes.
+
+        With ``wait`` ``ready`` an outcome that is not ready fails the test; None does not wait.
+        """
+        asked: dict[str, Any] = {"spec": {"name": name, **spec}}
+        if wait is not None:
+            asked |= {"wait": wait, "timeout_s": timeout_s}
+        hands: list[dict[str, Any]] = self.ask("add", **asked)["hands"]
+        bad = [one for one in hands if one["state"] not in {"ready", "running", "done"}]
+        assert wait != "ready" or not bad, bad
+        return hands
+
+    def change(
+        self, method: str, *names: str, wait: str | None = None, timeout_s: float = PATIENCE_S
+    ) -> list[dict[str, Any]]:
+        """Start, stop, restart or remove hands; ``wait`` for ready, done or gone."""
+        asked: dict[str, Any] = {"names": list(names)}
+        if wait is not None:
+            asked |= {"wait": wait, "timeout_s": timeout_s}
+        hands: list[dict[str, Any]] = self.ask(method, **asked)["hands"]
+        return hands
+
+    def rows(self) -> dict[str, dict[str, Any]]:
+        """Return ``list``, by name."""
+        return {row["name"]: row for row in self.ask("list")["hands"]}
+
+    def row(self, name: str) -> dict[str, Any]:
+        """Return one hand's row of ``list``."""
+        return self.rows()[name]
+
+    def until(self, name: str, within_s: float = PATIENCE_S, **facts: Any) -> dict[str, Any]:
+        """Return a hand's row once it has these facts: ``until("a", state="ready")``."""
+        last: dict[str, Any] = {}
+
+        def there() -> dict[str, Any] | None:
+            last.clear()
+            last.update(self.row(name))
+            return last if facts.items() <= last.items() else None
+
+        try:
+            return dict(wait_until(there, within_s))
+        except AssertionError:
+            told = "\n".join(self.story())
+            pytest.fail(f"{name} never had {facts}; last: {last}\n{told}")
+
+    def event(
+        self, event: str, hand: str | None = None, *, since: int = 0, within_s: float = PATIENCE_S,
+        **facts: Any,
+    ) -> dict[str, Any]:  # fmt: skip
+        """Return the first event of this name (of this hand) with these facts, old or new."""
+        asked = {"events": [event], "since": since, "names": [hand] if hand else []}
+        seen = []
+        with Client(self.runtime / "admin.sock") as client, contextlib.closing(
+            client.call("subscribe", asked, more=True, within_s=within_s)  # type: ignore[arg-type]
+        ) as stream:  # fmt: skip
+            try:
+                for reply in stream:
+                    for one in reply["events"]:
+                        seen.append(one)
+                        if facts.items() <= one["facts"].items():
+                            return dict(one)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the test says what was seen
+                told = "\n".join(self.story())
+                pytest.fail(f"no {event} of {hand} with {facts}: {error}; seen: {seen}\n{told}")
+        pytest.fail(f"the boss ended before {event} of {hand}\n{self.log()}")
+
+    def events(self, *names: str, hand: str | None = None) -> list[dict[str, Any]]:
+        """Return the kept events of these names (all without), oldest first."""
+        asked = {"since": 0, "limit": 10_000, "events": list(names)}
+        found: list[dict[str, Any]] = self.ask("events", names=[hand] if hand else [], **asked)[
+            "events"
+        ]
+        return found
+
+    def story(self) -> list[str]:
+        """Return every kept event as the sentence an operator reads."""
+        return [f"{one['seq']} {one['message']}" for one in self.events()]
+
+    def hand_log(self, name: str) -> str:
+        """Return what a hand with ``log`` at :meth:`log_path` has printed."""
+        path = Path(self.log_path(name))
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def log_path(self, name: str) -> str:
+        """Return a path for a hand's ``log``."""
+        return str(self.home / f"{name}.log")
+
+    # ------------------------------------------------------------------ the end
+
+    def processes(self) -> dict[int, str]:
+        """Return every process that has to do with this boss, by what it was given."""
+        return processes_of(self.home)
+
+    def close(self) -> None:
+        """Stop the boss; fail if it or anything it started does not end, and kill that."""
+        self.client.close()
+        try:
+            if self.process is not None:
+                if self.process.poll() is None:
+                    code = self.end()
+                    assert code == 0, f"the boss exited {code}\n{self.log()}"
+                self._assert_nothing_left()
+        finally:
+            self._manager.close()
+            for pid in self.processes():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            if self.process is not None:
+                self.process.wait(PATIENCE_S)
+
+    def _assert_nothing_left(self) -> None:
+        # A launcher that has nobody ends by itself, a moment after its boss.
+        deadline = time.monotonic() + 5.0
+        while left := self.processes():
+            pid = next(iter(left))
+            with contextlib.suppress(ProcessLookupError):
+                pidfd = os.pidfd_open(pid)
+                try:
+                    gone = select.select((pidfd,), (), (), max(0.0, deadline - time.monotonic()))[0]
+                finally:
+                    os.close(pidfd)
+                assert gone, f"left behind: {left}\n{self.log()}"
+        sockets = [str(one) for one in self.runtime.rglob("*") if one.is_socket()]
+        assert not sockets, f"sockets left behind: {sockets}"
+
+
+def processes_of(home: Path) -> dict[int, str]:
+    """Return the living processes that name this directory: argument, variable or cwd."""
+    mark = re.compile(re.escape(os.fsencode(home)) + rb"\b")
+    found = {}
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdecimal() or int(entry.name) == os.getpid():
+            continue
+        try:
+            words = (entry / "cmdline").read_bytes()
+            places = (entry / "environ").read_bytes() + os.fsencode((entry / "cwd").readlink())
+        except OSError:
+            continue  # it has ended, or is nobody's we started
+        if mark.search(words) or mark.search(places):
+            found[int(entry.name)] = words.replace(b"\0", b" ").decode(errors="replace").strip()
+    return found
+
+
+@pytest.fixture
+def home() -> Iterator[Path]:
+    """Give a directory short enough for socket paths."""
+    path = Path(tempfile.mkdtemp(prefix="hiod-", dir="/tmp"))
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture
+def bosses(home: Path) -> Iterator[Callable[[str], Boss]]:
+    """Make bosses that are not started yet, each with directories of its own."""
+    made: list[Boss] = []
+
+    def make(name: str = "b") -> Boss:
+        place = home / name
+        place.mkdir()
+        made.append(Boss(place))
+        return made[-1]
+
+    yield make
+    with contextlib.ExitStack() as stack:
+        for boss in made:
+            stack.callback(boss.close)
+
+
+@pytest.fixture
+def boss(bosses: Callable[[], Boss]) -> Boss:
+    """Give a boss that is ready and has no hands yet."""
+    return bosses().start()
