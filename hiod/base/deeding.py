@@ -145,6 +145,7 @@ class Deeds(deque[Any]):
     """
 
     __slots__ = (
+        "_broke",
         "_edge",
         "_last",
         "_pacer",
@@ -173,6 +174,7 @@ class Deeds(deque[Any]):
         self._rows: dict[float, Row] = {}
         self.keys: list[float] = []
         self._last = 0
+        self._broke = 0  # place of the one that left a pass in artificial tyme by an exception
         self._tyme = self._soon = self._edge = 0.0  # of the pass
         self._pacer: Pacer | None = None
         self.extend(deeds)
@@ -263,6 +265,7 @@ class Deeds(deque[Any]):
         An exception of one leaves the pass at once; that one is off the schedule, those it kept
         from running are due in the next pass.
         """
+        self._broke = 0
         self._tyme = tyme
         self._soon = soon
         self._pacer = pacer
@@ -320,10 +323,14 @@ class Deeds(deque[Any]):
     def closeAll(self) -> None:
         """Close all, the last entered first, whatever any of them raises while closing.
 
+        When an exception left a pass in artificial tyme, those that had run in it come first, as
+        with hio 0.7.20.
+
         Raises:
             BaseException: as ``closeEach`` does.
         """
-        leaving = list(self)
+        leaving = sorted(self, key=lambda deed: deed.seq < self._broke) if self._broke else [*self]
+        self._broke = 0
         self.clear()
         closeEach(leaving, self.onEnd)
 
@@ -485,6 +492,8 @@ class Deeds(deque[Any]):
 
     def _interrupted(self, failed: Deed, rest: list[Deed]) -> None:
         """Put a pass in order that was left by an exception at ``failed``."""
+        if self._pacer is None:
+            self._broke = failed.seq
         if getattr(failed.dog, "gi_frame", None) is None:
             if failed in self:
                 self.remove(failed)

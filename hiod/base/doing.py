@@ -4,11 +4,11 @@ Decides how a Doer's contexts follow each other, what a scheduler does when a Do
 ends, is removed or raises, and when a Doist in real time makes its next turn.  Leaves the order
 and due tymes within a pass to ``deeding`` and the wait itself to ``waiting``: this is the only
 place that waits.  Invariant: every Doer whose generator was started is closed, the one entered
-last first, whatever happens in between.
+last first, whatever happens in between; only in artificial tyme, after an exception in mid-pass,
+those that had run in it come first, as with hio.
 
-Where hio 0.7.20 differs: there an exception of one Doer's cease or exit leaves the others open,
-after an exception in mid-pass the order of closing is rotated, a Doer that removes itself in its
-own recur goes on running, and pacing follows the wall clock.
+Where hio 0.7.20 differs: there an exception of one Doer's cease or exit leaves the others open, a
+Doer that removes itself in its own recur goes on running, and pacing follows the wall clock.
 """
 
 from __future__ import annotations
