@@ -53,10 +53,17 @@ Rule = Callable[[Hand, Any, float], Outcome]
 
 UNKILLABLE_AFTER_S = 5.0
 """How long after SIGKILL a process may still be there before a person is called."""
+UNKILLABLE_AGAIN_S = 3600.0
+"""Longest time between two calls for a person; each waits as long as all before it together."""
+LIMIT_SLACK_S = 1.0
+"""How much sooner than the boss a hand may find that its ``limit_s`` is reached."""
 
 
 def step(hand: Hand, event: Event, now: float) -> Outcome:
     """Return the hand after ``event`` at tyme ``now``, and what is to be done, in order."""
+    # A look whose time has not come was for what the hand was before another event of this turn.
+    if isinstance(event, TimeCame) and now < hand.wake_at:
+        return hand, ()
     return TABLE[hand.state, type(event)](hand, event, now)
 
 
@@ -87,12 +94,19 @@ def delay_s(spec: HandSpec, attempt: int, *, salt: str) -> float:
     """Return the pause before try number ``attempt`` (1 is the first): grown, capped, jittered.
 
     The jitter is a fixed fraction for a given ``salt``, so that a rule stays a rule and a crowd of
-    hands that died together still does not come back together.
+    hands that died together still does not come back together. No pause is longer than
+    ``max_delay_s``: what jitter would add to it is taken off instead.
     """
     rule = spec.restart
-    pause: float = min(rule.delay_s * rule.factor ** max(0, attempt - 1), rule.max_delay_s)
+    try:
+        grown = rule.delay_s * rule.factor ** max(0, attempt - 1)
+    except OverflowError:
+        # Months of a hand that dies, but never often enough to be given up.
+        grown = rule.max_delay_s if rule.delay_s else 0.0
+    pause = min(grown, rule.max_delay_s)
     spread = (zlib.crc32(salt.encode()) / 0xFFFFFFFF) * 2 - 1
-    return max(0.0, pause * (1 + rule.jitter * spread))
+    jittered = pause * (1 + rule.jitter * spread)
+    return float(min(jittered, 2 * rule.max_delay_s - jittered))
 
 
 def recent(hand: Hand, now: float) -> tuple[float, ...]:
@@ -112,8 +126,28 @@ def _forget(hand: Hand) -> Hand:
     return replace(hand, failures=(), attempt=0)
 
 
-def _stop_signal(hand: Hand) -> str:
-    return str(hand.spec.stop.signal)
+def _stays(hand: Hand) -> bool:
+    """Whether the hand is to be started again once it has ended."""
+    return hand.wanted is Wanted.UP and not hand.leaving
+
+
+def _one_shot(hand: Hand) -> bool:
+    """Whether the hand is there to end: it is ready by having exited 0."""
+    return hand.spec.ready.by == "exit"
+
+
+def revised(hand: Hand) -> Hand:
+    """Return a hand that has no process with the definition that waited for its next start."""
+    if hand.next_spec is None:
+        return hand
+    return replace(hand, spec=hand.next_spec, next_spec=None)
+
+
+def firmer(hand: Hand) -> str:
+    """Return the signal that a hand which is being stopped gets when its time is up."""
+    if not hand.stop_step:
+        return str(hand.spec.stop.signal)
+    return "TERM" if hand.stop_step == "ask" and hand.ended_by != "TERM" else "KILL"
 
 
 def said(hand: Hand, text: str) -> Hand:
@@ -136,38 +170,44 @@ def leaves(hand: Hand) -> Hand:
 
 def _start(hand: Hand, event: StartAsked, now: float) -> Outcome:
     """Want the hand up; its failures are forgotten."""
-    hand = replace(
-        _forget(hand),
-        wanted=Wanted.UP,
-        wanted_by=event.by,
-        wanted_at=event.at_wall,
-        restarts=0,
-        leaving=False,
-    )
-    return _await(hand, now, "to be started")
+    return _await(replace(_wish_up(hand, event), restarts=0), now, "to be started")
+
+
+def _wish_up(hand: Hand, event: StartAsked | RestartAsked) -> Hand:
+    """Note that somebody wants the hand up: past failures are forgotten, it no longer leaves."""
+    hand = replace(_forget(hand), leaving=False)
+    if hand.wanted is Wanted.UP:
+        return hand
+    return replace(hand, wanted=Wanted.UP, wanted_by=event.by, wanted_at=event.at_wall)
 
 
 def _want_up(hand: Hand, event: StartAsked, _now: float) -> Outcome:
-    """Note the wish; the hand is up or on its way."""
-    if hand.wanted is Wanted.UP:
+    """Note the wish: the hand is up or on its way, and what it has failed at still counts."""
+    if _stays(hand):
         return hand, ()
-    return replace(hand, wanted=Wanted.UP, wanted_by=event.by, wanted_at=event.at_wall), ()
+    wished = _wish_up(hand, event)
+    return replace(wished, failures=hand.failures, attempt=hand.attempt), ()
 
 
-def _start_after_stop(hand: Hand, event: StartAsked, now: float) -> Outcome:
-    """Start the hand as soon as it has ended."""
-    hand, _ = _want_up(hand, event, now)
-    return replace(_forget(hand), then=Then.START, leaving=False), ()
+def _start_waiting(hand: Hand, event: StartAsked, _now: float) -> Outcome:
+    """Go on waiting, with past failures forgotten."""
+    return _wish_up(hand, event), ()
+
+
+def _start_after_stop(hand: Hand, event: StartAsked, _now: float) -> Outcome:
+    """Start the hand as soon as it has ended; a shutdown goes on all the same."""
+    then = hand.then if hand.then is Then.LEAVE else Then.START
+    return replace(_wish_up(hand, event), then=then), ()
 
 
 def _await(hand: Hand, now: float, reason: str) -> Outcome:
     """Wait for the hands this one comes after; the roster says when they are there."""
-    if hand.next_spec is not None:
-        hand = replace(hand, spec=hand.next_spec, next_spec=None)
-    return _to(hand, State.WAITING, reason, now), ()
+    return _to(revised(hand), State.WAITING, reason, now), ()
 
 
 def _spawn(hand: Hand, _event: Cleared, now: float) -> Outcome:
+    if not _stays(hand):
+        return hand, ()
     hand = _to(
         hand,
         State.STARTING,
@@ -188,31 +228,41 @@ def _spawn(hand: Hand, _event: Cleared, now: float) -> Outcome:
 
 def _spawned(hand: Hand, event: Spawned, now: float) -> Outcome:
     """Note its process; how it becomes ready depends on its definition."""
+    if hand.process is not None:
+        return hand, ()
     hand = replace(hand, process=event.process, spawned_at=now)
     said = _note("hand.spawned", hand, pid=event.process.pid)
     ready = hand.spec.ready
     if ready.by == "start":
         hand, more = _up(hand, State.RUNNING, "running", now)
         return hand, (said, *more, _note("hand.running", hand))
-    if ready.by == "exit":
+    if _one_shot(hand):
         hand = _to(hand, State.RUNNING, "a one-shot at work", now)
-        return _timed(hand, now), (said,)
+        return timed(hand, now), (said,)
     if ready.by in {"register", "memo"}:
         reason = "its REG has not come yet"
-        return _timed(_to(hand, State.REGISTERING, reason, now), now), (said,)
+        return timed(_to(hand, State.REGISTERING, reason, now), now), (said,)
     reason = (
         "READY=1 has not come yet" if ready.by == "notify" else f"{ready.to} does not answer yet"
     )
-    return _timed(_to(hand, State.STARTING, reason, now), now), (said,)
+    return timed(_to(hand, State.STARTING, reason, now), now), (said,)
 
 
-def _timed(hand: Hand, now: float) -> Hand:
+def timed(hand: Hand, now: float) -> Hand:
     """Give a hand that is not ready its time to become so."""
     timeout_s = hand.spec.ready.timeout_s
     return replace(hand, wake_at=math.inf if timeout_s is None else now + timeout_s)
 
 
+def _spawned_unasked(hand: Hand, event: Spawned, _now: float) -> Outcome:
+    """End a process that nobody waits for any more: its hand may get another one."""
+    why = f"process {event.process.pid} came when its start had been given up"
+    return hand, (_note("hand.stopping", hand, by="hiod", why=why), Sweep(hand.name))
+
+
 def _registered(hand: Hand, _event: Registered, now: float) -> Outcome:
+    if hand.registered or hand.process is None:
+        return hand, ()
     hand = replace(hand, registered=True)
     said = _note("hand.registered", hand)
     if hand.spec.ready.by == "register":
@@ -223,11 +273,13 @@ def _registered(hand: Hand, _event: Registered, now: float) -> Outcome:
 
 def _registered_late(hand: Hand, _event: Registered, _now: float) -> Outcome:
     """Note the REG of a hand whose readiness is known otherwise (or that is already going)."""
+    if hand.registered or hand.process is None:
+        return hand, ()
     return replace(hand, registered=True), (_note("hand.registered", hand),)
 
 
 def _said_ready(hand: Hand, event: SaidReady, now: float) -> Outcome:
-    if event.by != hand.spec.ready.by:
+    if event.by != hand.spec.ready.by or hand.process is None:
         return hand, ()
     return _became_ready(hand, event.by, now)
 
@@ -246,35 +298,42 @@ def _up(hand: Hand, state: State, reason: str, now: float) -> Outcome:
 
 def _next_look(hand: Hand) -> float:
     """When a hand that is up wants to be looked at."""
-    looks = [math.inf]
-    if (hand.failures or hand.attempt) and hand.ready_at is not None:
-        looks.append(hand.ready_at + hand.spec.restart.reset_after_s)
-    if hand.spec.limit_s is not None and hand.spawned_at is not None:
-        looks.append(hand.spawned_at + hand.spec.limit_s)
-    return min(looks)
+    if _one_shot(hand):
+        timeout_s = hand.spec.ready.timeout_s
+        return math.inf if timeout_s is None else (hand.spawned_at or 0.0) + timeout_s
+    runs_well = hand.attempt and hand.state is not State.DEGRADED
+    reset_at = hand.since + hand.spec.restart.reset_after_s if runs_well else math.inf
+    return min(reset_at, _limit_at(hand))
 
 
-def _looked(hand: Hand, _event: TimeCame, now: float) -> Outcome:
-    """Forget failures after good uptime; recycle a hand that has reached its limit."""
-    spec = hand.spec
-    if (
-        spec.limit_s is not None
-        and hand.spawned_at is not None
-        and now >= hand.spawned_at + spec.limit_s
-    ):
-        said = _note("hand.recycled", hand, uptime_s=_secs(now - hand.spawned_at))
+def _limit_at(hand: Hand) -> float:
+    """When the hand is to be recycled."""
+    if hand.spec.limit_s is None or hand.spawned_at is None:
+        return math.inf
+    return hand.spawned_at + hand.spec.limit_s
+
+
+def _looked(hand: Hand, event: TimeCame, now: float) -> Outcome:
+    """Recycle a hand that has reached its limit; let waits begin anew after a good run.
+
+    The failures themselves are not forgotten here: they count for as long as their window lasts.
+    """
+    if _one_shot(hand):
+        return _not_ready(hand, event, now)
+    if now >= _limit_at(hand):
+        said = _recycled(hand, now)
         hand, more = _ask_to_end(hand, now, by="hiod", why="limit_s reached", then=Then.START)
         return hand, (said, *more)
-    if hand.ready_at is not None and now >= hand.ready_at + spec.restart.reset_after_s:
-        hand = _forget(hand)
+    hand = replace(hand, attempt=0, failures=recent(hand, now))
     return replace(hand, wake_at=_next_look(hand)), ()
 
 
-def _one_shot_looked(hand: Hand, event: TimeCame, now: float) -> Outcome:
-    """A running hand whose time came is either a one-shot over its time or one to look at."""
-    if hand.spec.ready.by == "exit":
-        return _not_ready(hand, event, now)
-    return _looked(hand, event, now)
+def _recycled(hand: Hand, now: float) -> Note:
+    return _note("hand.recycled", hand, uptime_s=_secs(_uptime_s(hand, now)))
+
+
+def _uptime_s(hand: Hand, now: float) -> float:
+    return 0.0 if hand.spawned_at is None else now - hand.spawned_at
 
 
 def _not_ready(hand: Hand, _event: TimeCame, now: float) -> Outcome:
@@ -293,41 +352,48 @@ def _judged_up(hand: Hand, event: Judged, now: float) -> Outcome:
     if event.ok:
         return hand, ()
     said = _note("hand.degraded", hand, verdict=event.verdict, why=event.why)
-    return replace(
-        _to(hand, State.DEGRADED, f"{event.verdict}: {event.why}", now), wake_at=hand.wake_at
-    ), (said,)
+    hand = _to(hand, State.DEGRADED, f"{event.verdict}: {event.why}", now)
+    return replace(hand, wake_at=_next_look(hand)), (said,)
 
 
 def _judged_degraded(hand: Hand, event: Judged, now: float) -> Outcome:
     if not event.ok:
         return replace(hand, reason=f"{event.verdict}: {event.why}"), ()
     said = _note("hand.recovered", hand, took_s=_secs(now - hand.since))
-    state = State.RUNNING if hand.spec.ready.by == "start" else State.READY
-    return replace(_to(hand, state, "well again", now), wake_at=hand.wake_at), (said,)
+    state = State.RUNNING if hand.spec.ready.by in {"start", "exit"} else State.READY
+    hand = _to(hand, state, "well again", now)
+    return replace(hand, wake_at=_next_look(hand)), (said,)
 
 
 # ---------------------------------------------------------------------------- down
 
 
 def _ask_to_end(hand: Hand, now: float, *, by: str, why: str, then: Then) -> Outcome:
-    """Ask the process to end: by END if it is registered, else by its stop signal."""
+    """Let the hand end, by asking its process first."""
     said = _note("hand.stopping", hand, by=by, why=why)
     hand = _to(
         hand,
         State.STOPPING,
         why,
         now,
-        stop_step="ask",
+        stop_step="",
         stop_asked_at=now,
         then=then,
         asked_by=by,
-        wake_at=now + hand.spec.stop.grace_s,
     )
     if hand.process is None:
         # Its process is ordered and not yet there: whoever reports it also gets the request.
-        return replace(hand, wake_at=math.inf), (said,)
-    asks: Action = SendEnd(hand.name) if hand.registered else Signal(hand.name, _stop_signal(hand))
+        return hand, (said,)
+    hand, asks = _ask(hand, now)
     return hand, (said, asks)
+
+
+def _ask(hand: Hand, now: float) -> tuple[Hand, Action]:
+    """Ask the process to end: by END if it is registered, else by its stop signal."""
+    how = "END" if hand.registered else str(hand.spec.stop.signal)
+    asks: Action = SendEnd(hand.name) if hand.registered else Signal(hand.name, how)
+    wake_at = now + hand.spec.stop.grace_s
+    return replace(hand, stop_step="ask", ended_by=how, wake_at=wake_at), asks
 
 
 def _want_down(hand: Hand, event: StopAsked) -> Hand:
@@ -344,24 +410,21 @@ def _stop_up(hand: Hand, event: StopAsked, now: float) -> Outcome:
     )
 
 
-def _stop_without_process(hand: Hand, event: StopAsked, now: float) -> Outcome:
-    hand = _want_down(hand, event)
-    if hand.state is State.STOPPED:
-        return hand, ()
-    return _rest(hand, f"by {event.by}", now)
-
-
-def _rest(hand: Hand, reason: str, now: float) -> Outcome:
-    if hand.next_spec is not None:
-        hand = replace(hand, spec=hand.next_spec, next_spec=None)
-    return _to(hand, State.STOPPED, reason, now, process=None, registered=False), ()
-
-
 def _stop_resting(hand: Hand, event: StopAsked, now: float) -> Outcome:
     """Note the wish of a hand that has come to rest; a shutdown leaves its story as it is."""
-    if event.then is Then.LEAVE:
+    if event.then is Then.LEAVE or hand.state is State.STOPPED:
         return _want_down(hand, event), ()
-    return _stop_without_process(hand, event, now)
+    return _stop_waiting(hand, event, now)
+
+
+def _stop_waiting(hand: Hand, event: StopAsked, now: float) -> Outcome:
+    """Put a hand without a process to rest."""
+    said = _note("hand.stopped", hand, how=f"it was {hand.state}", took_s=0)
+    return _rest(_want_down(hand, event), f"by {event.by}", now), (said,)
+
+
+def _rest(hand: Hand, reason: str, now: float) -> Hand:
+    return _to(revised(hand), State.STOPPED, reason, now)
 
 
 def _stop_again(hand: Hand, event: StopAsked, _now: float) -> Outcome:
@@ -370,55 +433,61 @@ def _stop_again(hand: Hand, event: StopAsked, _now: float) -> Outcome:
 
 
 def _restart_up(hand: Hand, event: RestartAsked, now: float) -> Outcome:
-    said = _note("hand.restarting", hand, by=event.by, why=event.why)
-    then = Then.RETRY if event.counts else Then.START
-    if not event.counts:
-        hand = _forget(hand)
-    hand, more = _ask_to_end(hand, now, by=event.by, why=f"restart: {event.why}", then=then)
+    """End the hand and start it again; an operator's wish also takes back its leaving."""
+    if event.counts:
+        return _again(hand, now, by=event.by, why=event.why, then=Then.RETRY)
+    return _again(_wish_up(hand, event), now, by=event.by, why=event.why, then=Then.START)
+
+
+def _again(hand: Hand, now: float, *, by: str, why: str, then: Then) -> Outcome:
+    said = _note("hand.restarting", hand, by=by, why=why)
+    hand, more = _ask_to_end(hand, now, by=by, why=f"restart: {why}", then=then)
     return hand, (said, *more)
 
 
-def _restart_resting(hand: Hand, event: RestartAsked, now: float) -> Outcome:
-    """Start a hand that is not up: to restart is also to want it up."""
-    return _start(hand, StartAsked(event.by), now)
+def _restart_down(hand: Hand, event: RestartAsked, now: float) -> Outcome:
+    """Start a hand that is not up: to restart is also to want it up, if an operator asks.
 
-
-def _restart_stopping(hand: Hand, event: RestartAsked, _now: float) -> Outcome:
-    """A stop is under way: start again after it, unless it is wanted down."""
-    if hand.then is Then.LEAVE:
+    What hiod itself asks of a hand that is not up any more has been overtaken.
+    """
+    if event.counts:
         return hand, ()
-    return replace(
-        _forget(hand), then=Then.START, wanted=Wanted.UP, asked_by=event.by, leaving=False
-    ), ()
+    return _start(hand, StartAsked(event.by, event.at_wall), now)
+
+
+def _restart_stopping(hand: Hand, event: RestartAsked, now: float) -> Outcome:
+    """A stop is under way: start again after it, if an operator asks."""
+    if event.counts:
+        return hand, ()
+    return _start_after_stop(hand, StartAsked(event.by, event.at_wall), now)
 
 
 def _press(hand: Hand, _event: TimeCame, now: float) -> Outcome:
     """Go one step further with a hand that does not end."""
-    waited_s = _secs(now - hand.stop_asked_at)
-    asked_by_term = not hand.registered and _stop_signal(hand) == "TERM"
-    if hand.stop_step == "ask" and not asked_by_term:
-        hand = replace(hand, stop_step="term", wake_at=now + hand.spec.stop.term_s)
-        said = _note("hand.pressed", hand, waited_s=waited_s, signal="SIGTERM")
-        return hand, (said, Signal(hand.name, "TERM"))
-    again = hand.stop_step == "kill"
-    hand = replace(hand, stop_step="kill", wake_at=now + UNKILLABLE_AFTER_S)
-    if again:
-        return hand, (_note("hand.unkillable", hand, waited_s=waited_s), Sweep(hand.name))
-    return hand, (
-        _note("hand.pressed", hand, waited_s=waited_s, signal="SIGKILL"),
-        Sweep(hand.name),
-    )
+    if not hand.stop_step:
+        hand, asks = _ask(hand, now)
+        return hand, (asks,)
+    waited_s = now - hand.stop_asked_at
+    if firmer(hand) == "TERM":
+        hand = replace(hand, stop_step="term", ended_by="TERM")
+        said = _note("hand.pressed", hand, waited_s=_secs(waited_s), signal="SIGTERM")
+        wake_at = now + hand.spec.stop.term_s
+        return replace(hand, wake_at=wake_at), (said, Signal(hand.name, "TERM"))
+    if hand.stop_step != "kill":
+        hand = replace(hand, stop_step="kill", ended_by="KILL", wake_at=now + UNKILLABLE_AFTER_S)
+        said = _note("hand.pressed", hand, waited_s=_secs(waited_s), signal="SIGKILL")
+        return hand, (said, Sweep(hand.name))
+    pause_s = min(max(waited_s, UNKILLABLE_AFTER_S), UNKILLABLE_AGAIN_S)
+    said = _note("hand.unkillable", hand, waited_s=_secs(waited_s))
+    return replace(hand, wake_at=now + pause_s), (said, Sweep(hand.name))
 
 
 def _spawned_too_late(hand: Hand, event: Spawned, now: float) -> Outcome:
     """End a process that came while its hand was already being stopped."""
-    hand = replace(
-        hand, process=event.process, spawned_at=now, wake_at=now + hand.spec.stop.grace_s
-    )
-    return hand, (
-        _note("hand.spawned", hand, pid=event.process.pid),
-        Signal(hand.name, _stop_signal(hand)),
-    )
+    if hand.process is not None:
+        return hand, ()
+    hand, asks = _ask(replace(hand, process=event.process, spawned_at=now), now)
+    return hand, (_note("hand.spawned", hand, pid=event.process.pid), asks)
 
 
 def _stopped(hand: Hand, event: Exited, now: float) -> Outcome:
@@ -426,35 +495,33 @@ def _stopped(hand: Hand, event: Exited, now: float) -> Outcome:
     mourn = _mourn(hand, event, now)
     how = event.end.words
     took_s = _secs(now - hand.stop_asked_at)
-    then = hand.then
-    hand = replace(hand, end=event.end, process=None, registered=False, ended_by=_ended_by(hand))
-    if then is Then.RETRY:
-        hand, more = _count_failure(hand, event, now)
+    why = hand.reason
+    hand = _gone(hand, event)
+    if hand.then is Then.RETRY:
+        hand, more = _count_failure(hand, how, event.note or why, now)
         return hand, (mourn, *more)
     said = _note("hand.stopped", hand, how=how, took_s=took_s)
-    if then is Then.START and hand.wanted is Wanted.UP and not hand.leaving:
-        hand = replace(hand, restarts=hand.restarts + 1)
-        hand, more = _await(hand, now, "to be started again")
-        return hand, (mourn, said, *more)
-    reason = f"{how}, by {hand.asked_by}" if hand.asked_by else how
-    hand, more = _rest(hand, reason, now)
-    return hand, (mourn, said, *more)
+    hand = _after_stop(hand, f"{how}, by {hand.asked_by}", now)
+    return hand, (mourn, said)
 
 
-def _ended_by(hand: Hand) -> str:
-    """Say what it took to end the hand: END, a signal, TERM or KILL."""
-    asked = "END" if hand.registered else _stop_signal(hand)
-    return {"ask": asked, "term": "TERM", "kill": "KILL"}.get(hand.stop_step, "")
+def _after_stop(hand: Hand, reason: str, now: float) -> Hand:
+    """Return a hand that has ended as asked: at rest, or to be started again."""
+    if hand.then is Then.START and _stays(hand):
+        hand, _ = _await(hand, now, "to be started again")
+        return replace(hand, restarts=hand.restarts + 1)
+    return _rest(hand, reason, now)
 
 
 def _refused_stopping(hand: Hand, event: Refused, now: float) -> Outcome:
-    """No process came of a hand that is being stopped: it is at rest, or waits to start again."""
-    said = _note("hand.refused", hand, message=event.message, step=event.step)
-    if hand.then is Then.START and hand.wanted is Wanted.UP and not hand.leaving:
-        hand, more = _await(hand, now, "to be started again")
-    else:
-        hand, more = _rest(hand, f"by {hand.asked_by}", now)
-    return hand, (said, *more)
+    """No process came of a hand that is being stopped."""
+    if hand.process is not None:
+        return hand, ()
+    said = _refusal(hand, event)
+    if hand.then is Then.RETRY:
+        hand, more = _count_failure(hand, "cannot be started", event.message, now)
+        return hand, (said, *more)
+    return _after_stop(hand, f"by {hand.asked_by}", now), (said,)
 
 
 # ---------------------------------------------------------------------------- ends nobody asked for
@@ -465,43 +532,58 @@ def _mourn(hand: Hand, event: Exited, now: float) -> Mourn:
     return Mourn(hand.name, hand.generation, event.end, uptime_s, hand.asked_by)
 
 
+def _gone(hand: Hand, event: Exited) -> Hand:
+    """Return a hand whose process has ended: it says nothing of itself any more."""
+    return replace(hand, end=event.end, process=None, registered=False, status="")
+
+
 def _exited(hand: Hand, event: Exited, now: float) -> Outcome:
     """An end nobody asked for: rest, or try again, as the restart policy says."""
     mourn = _mourn(hand, event, now)
-    hand = replace(hand, end=event.end, process=None, registered=False)
-    how = event.end.words
-    if event.end.clean and hand.spec.ready.by == "exit":
-        took_s = _secs(mourn.uptime_s or 0.0)
-        said = _note("hand.ended", hand, how=how, why="a one-shot that is done")
-        return _to(hand, State.DONE, f"{how} after {took_s:g} s", now), (mourn, said)
-    policy = hand.spec.restart.policy
-    if event.end.clean and policy != "always":
-        said = _note("hand.ended", hand, how=how, why=f"restart.policy = {policy}")
-        return _to(hand, State.DONE, f"{how}; restart.policy is {policy}", now), (mourn, said)
-    if policy == "never":
-        said = _note("hand.failed", hand, how=how, note=_told(event), why="restart.policy = never")
-        return _to(hand, State.FAILED, f"{how}{_told(event)}", now), (mourn, said)
-    hand, more = _count_failure(hand, event, now)
+    hand, more = _after_end(_gone(hand, event), event, now)
     return hand, (mourn, *more)
 
 
-def _told(event: Exited | Refused) -> str:
-    note = event.note if isinstance(event, Exited) else event.message
-    return f": {note}" if note else ""
+def _after_end(hand: Hand, event: Exited, now: float) -> Outcome:
+    how, policy = event.end.words, hand.spec.restart.policy
+    if not event.end.clean:
+        return _count_failure(hand, how, event.note, now)
+    if _one_shot(hand):
+        said = _note("hand.ended", hand, how=how, why="a one-shot that is done")
+        took_s = _secs(_uptime_s(hand, now))
+        return _to(revised(hand), State.DONE, f"{how} after {took_s:g} s", now), (said,)
+    if _reached_limit(hand, now) and _stays(hand):
+        # Its Doist knows the limit too, and may be quicker than the boss, or alone.
+        hand = replace(hand, restarts=hand.restarts + 1)
+        said = _recycled(hand, now)
+        return _await(hand, now, "limit_s reached")[0], (said,)
+    if policy != "always":
+        said = _note("hand.ended", hand, how=how, why=f"restart.policy = {policy}")
+        reason = f"{how}; restart.policy is {policy}"
+        return _to(revised(hand), State.DONE, reason, now), (said,)
+    return _count_failure(hand, how, event.note, now)
 
 
-def _count_failure(hand: Hand, event: Exited | Refused, now: float) -> Outcome:
+def _reached_limit(hand: Hand, now: float) -> bool:
+    """Whether a hand that exited 0 by itself did so because its ``limit_s`` was reached."""
+    slack_s = min(LIMIT_SLACK_S, (hand.spec.limit_s or 0.0) / 10)
+    return hand.spec.doers is not None and now >= _limit_at(hand) - slack_s
+
+
+def _count_failure(hand: Hand, how: str, note: str, now: float) -> Outcome:
     """Count a failure, then pause and try again, or give up."""
-    how = event.end.words if isinstance(event, Exited) else "cannot be started"
     rule = hand.spec.restart
+    told = f": {note}" if note else ""
     # A hand that dies before REG counts too; else a typo in its doers restarts for ever.
     failures = (*recent(hand, now), now)
-    hand = replace(hand, failures=failures, attempt=hand.attempt + 1)
-    if hand.leaving or hand.wanted is Wanted.DOWN:
-        return _rest(hand, how, now)
+    hand = replace(revised(hand), failures=failures, attempt=hand.attempt + 1)
+    if not _stays(hand):
+        why = "it is leaving the crew" if hand.leaving else "it is wanted down"
+        said = _note("hand.ended", hand, how=how, why=why)
+        return _rest(hand, f"{how}{told}", now), (said,)
     if rule.policy == "never":
-        said = _note("hand.failed", hand, how=how, note=_told(event), why="restart.policy = never")
-        return _to(hand, State.FAILED, f"{how}{_told(event)}", now), (said,)
+        said = _note("hand.failed", hand, how=how, note=told, why="restart.policy = never")
+        return _to(hand, State.FAILED, f"{how}{told}", now), (said,)
     if len(failures) > rule.limit:
         said = _note(
             "hand.gave_up",
@@ -510,32 +592,42 @@ def _count_failure(hand: Hand, event: Exited | Refused, now: float) -> Outcome:
             window_s=rule.window_s,
             limit=rule.limit,
             how=how,
-            note=_told(event),
+            note=told,
         )
-        reason = f"gave up: {how}{_told(event)}"
-        return _to(hand, State.FAILED, reason, now), (said,)
+        return _to(hand, State.FAILED, f"gave up: {how}{told}", now), (said,)
+    return _back_off(hand, how, told, now)
+
+
+def _back_off(hand: Hand, how: str, told: str, now: float) -> Outcome:
+    """Let the hand pause before it is tried again."""
+    rule, tries = hand.spec.restart, len(hand.failures)
     pause_s = delay_s(hand.spec, hand.attempt, salt=f"{hand.name}.{hand.generation}")
     said = _note(
         "hand.backing_off",
         hand,
         how=how,
-        note=_told(event),
-        attempt=len(failures),
+        note=told,
+        attempt=tries,
         limit=rule.limit,
         delay_s=_secs(pause_s),
     )
     hand = replace(hand, restarts=hand.restarts + 1)
-    reason = f"{how}{_told(event)}; try {len(failures)} of {rule.limit}"
+    reason = f"{how}{told}; try {tries} of {rule.limit}"
     if pause_s <= 0:
-        hand, more = _await(hand, now, reason)
-        return hand, (said, *more)
+        return _await(hand, now, reason)[0], (said,)
     return _to(hand, State.BACKOFF, reason, now, wake_at=now + pause_s), (said,)
 
 
 def _refused(hand: Hand, event: Refused, now: float) -> Outcome:
-    said = _note("hand.refused", hand, message=event.message, step=event.step, path=event.path)
-    hand, more = _count_failure(replace(hand, process=None), event, now)
+    if hand.process is not None:
+        return hand, ()
+    said = _refusal(hand, event)
+    hand, more = _count_failure(hand, "cannot be started", event.message, now)
     return hand, (said, *more)
+
+
+def _refusal(hand: Hand, event: Refused) -> Note:
+    return _note("hand.refused", hand, message=event.message, step=event.step, path=event.path)
 
 
 def _paused(hand: Hand, _event: TimeCame, now: float) -> Outcome:
@@ -549,8 +641,8 @@ def _revise_live(hand: Hand, event: Revised, now: float) -> Outcome:
     """Take a changed definition: now, at the next start, or by a restart."""
     hand = replace(hand, spec=event.spec, next_spec=event.next_spec)
     if event.restart:
-        return _restart_up(hand, RestartAsked(event.by, "its definition changed"), now)
-    if hand.state in {State.READY, State.RUNNING, State.DEGRADED} and hand.ready_at is not None:
+        return _again(hand, now, by=event.by, why="its definition changed", then=Then.START)
+    if hand.state in _UP:
         hand = replace(hand, wake_at=_next_look(hand))
     return hand, ()
 
@@ -583,9 +675,9 @@ _rule(
     _DOWN,
     StartAsked=_start,
     StopAsked=_stop_resting,
-    RestartAsked=_restart_resting,
+    RestartAsked=_restart_down,
     Cleared=_stay,
-    Spawned=_stay,
+    Spawned=_spawned_unasked,
     Refused=_stay,
     Registered=_stay,
     SaidReady=_stay,
@@ -597,10 +689,10 @@ _rule(
 _rule(
     (State.WAITING, State.BACKOFF),
     StartAsked=_start,
-    StopAsked=_stop_without_process,
-    RestartAsked=_restart_resting,
+    StopAsked=_stop_waiting,
+    RestartAsked=_restart_down,
     Cleared=_stay,
-    Spawned=_stay,
+    Spawned=_spawned_unasked,
     Refused=_stay,
     Registered=_stay,
     SaidReady=_stay,
@@ -609,7 +701,7 @@ _rule(
     Judged=_stay,
     Revised=_revise_resting,
 )
-_rule((State.WAITING,), StartAsked=_want_up, Cleared=_spawn)
+_rule((State.WAITING,), StartAsked=_start_waiting, Cleared=_spawn)
 _rule((State.BACKOFF,), TimeCame=_paused)
 _rule(
     _YOUNG,
@@ -642,7 +734,6 @@ _rule(
     Judged=_judged_up,
     Revised=_revise_live,
 )
-_rule((State.RUNNING,), TimeCame=_one_shot_looked)
 _rule((State.DEGRADED,), Judged=_judged_degraded)
 _rule(
     (State.STOPPING,),

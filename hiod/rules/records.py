@@ -56,7 +56,7 @@ LIVE = frozenset(
 """States in which a process may be there."""
 
 RESTING = frozenset({State.STOPPED, State.FAILED, State.DONE})
-"""States that only an operator's word or a changed definition ends."""
+"""States that only an operator's word ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,11 +139,11 @@ class Hand:
         attempt: how often in a row it was tried since it last ran well.
         restarts: how often it was started again since it was first started or last asked to start.
         wake_at: when this state wants to look again; inf: never.
-        stop_step: how far the stop has gone: "", "ask", "term", "kill".
+        stop_step: how far the stop has gone: "" (it has not been asked yet), "ask", "term", "kill".
         stop_asked_at: when it was asked to end.
         then: what follows the stop.
         asked_by: who asked for the end that is under way.
-        ended_by: what it took to end it: END, a signal's name, TERM or KILL; "" if nobody asked.
+        ended_by: the firmest means used to end it: END, a signal's name, TERM or KILL; "" if none.
         end: how its latest process ended.
         leaving: it leaves the crew as soon as it has ended.
         next_spec: the definition to take at its next start, if another.
@@ -202,11 +202,16 @@ class StopAsked:
 
 @dataclass(frozen=True, slots=True)
 class RestartAsked:
-    """The hand is to be ended and started again; ``counts``: as a failure of its own."""
+    """The hand is to be ended and started again.
+
+    ``counts``: hiod asks, because the hand is not well, and it counts as a failure of its own;
+    else an operator does, who with that also wants it up.
+    """
 
     by: str = "the crew"
     why: str = "asked"
     counts: bool = False
+    at_wall: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ class Member:
     Attributes:
         spec: as wanted now; its ``count`` may have been changed by ``scale``.
         source: ``file`` or ``runtime``: who defined it.
-        filed_count: the count the file had when it was last applied; while it stays, ``scale`` wins.
+        filed_count: the count the file had when last applied; while it stays, ``scale`` wins.
     """
 
     spec: HandSpec
@@ -75,6 +75,23 @@ def hands_of(crew: Crew, name: str) -> tuple[Hand, ...]:
     """Return the hands of one definition, in order of their number."""
     mine = [hand for hand in crew.hands.values() if base_of(hand) == name]
     return tuple(sorted(mine, key=lambda hand: -1 if hand.ordinal is None else hand.ordinal))
+
+
+def lined_up(crew: Crew) -> list[str]:
+    """Return all hands in order: as the files define them, then as they were added, by number.
+
+    Hands whose definition has left the crew come last.
+    """
+    place = {
+        name: (0, spec.origin, spec.line or 0, at) if spec.origin is not None else (1, "", 0, at)
+        for at, (name, spec) in enumerate((name, one.spec) for name, one in crew.members.items())
+    }
+    gone = (2, "", 0, 0)
+
+    def key(hand: Hand) -> tuple[tuple[int, str, int, int], int]:
+        return place.get(base_of(hand), gone), -1 if hand.ordinal is None else hand.ordinal
+
+    return [hand.name for hand in sorted(crew.hands.values(), key=key)]
 
 
 def filed(spec: HandSpec, had: Member | None) -> Member:
@@ -152,11 +169,14 @@ def blend(old: HandSpec, new: HandSpec, ways: Mapping[str, str]) -> HandSpec:
 
 
 def standing(crew: Crew) -> dict[str, str]:
-    """Return each hand that waits to start and whom it waits for; "" when it may start now."""
+    """Return each hand that waits to start and whom it waits for; "" when it may start now.
+
+    Hands that are leaving neither start nor keep others waiting.
+    """
     waiting = [
         hand
         for hand in crew.hands.values()
-        if hand.state is State.WAITING and hand.wanted is Wanted.UP
+        if hand.state is State.WAITING and hand.wanted is Wanted.UP and not hand.leaving
     ]
     if not waiting:
         return {}
@@ -174,7 +194,7 @@ def _waits_for(crew: Crew, groups: Mapping[str, list[Hand]], hand: Hand) -> str:
         if base not in crew.members:
             return f"after {base} (no such hand)"
         for other in groups.get(base, ()):
-            if not satisfies(other):
+            if not other.leaving and not satisfies(other):
                 return f"after {other.name} ({other.state})"
     return ""
 
@@ -187,17 +207,36 @@ def dependents(crew: Crew, name: str) -> tuple[str, ...]:
 def releasable(crew: Crew, pending: Iterable[str]) -> tuple[str, ...]:
     """Return which of the hands to be stopped may be asked now: those no living one comes after.
 
-    Only hands that are themselves to be stopped hold another back: a hand that stays up although
-    the one it came after goes is the operator's wish.
+    One hand comes after another also through hands in between, whatever those are doing: a
+    one-shot that is done sits between many a hand and its database. Only hands that are themselves
+    to be stopped hold another back: a hand that stays up although the one it came after goes is
+    the operator's wish. Hands that come after each other do not hold each other back.
     """
     waiting = [crew.hands[name] for name in pending if name in crew.hands]
-    holding: set[str] = set()
-    names = {hand.name for hand in waiting}
+    graph: dict[str, set[str]] = {}
     for hand in crew.hands.values():
-        going = hand.name in names or hand.state is State.STOPPING
-        if going and hand.state in LIVE:
-            holding.update(base for base in hand.spec.after if base != base_of(hand))
+        graph.setdefault(base_of(hand), set()).update(hand.spec.after)
+    names = {hand.name for hand in waiting}
+    going = {
+        base_of(hand)
+        for hand in crew.hands.values()
+        if hand.state is State.STOPPING or (hand.name in names and hand.state in LIVE)
+    }
+    before = {base: _before(graph, base) for base in graph}
+    holding = {held for base in going for held in before[base] if base not in before.get(held, ())}
     return tuple(hand.name for hand in waiting if base_of(hand) not in holding)
+
+
+def _before(graph: Mapping[str, set[str]], base: str) -> set[str]:
+    """Return all that a definition comes after, directly or not."""
+    found: set[str] = set()
+    ahead = list(graph[base])
+    while ahead:
+        one = ahead.pop()
+        if one not in found:
+            found.add(one)
+            ahead += graph.get(one, ())
+    return found
 
 
 def at_rest(hand: Hand) -> bool:
@@ -219,10 +258,11 @@ def select(
     unknown: list[str] = []
     asked = list(names)
     for name in asked:
+        ours = hands_of(crew, name)
         if name in crew.hands:
             hits = [name]
-        elif name in crew.members:
-            hits = [hand.name for hand in hands_of(crew, name)]
+        elif ours or name in crew.members:
+            hits = [hand.name for hand in ours]
         elif any(letter in name for letter in "*?["):
             hits = [
                 own

@@ -40,11 +40,19 @@ def read(raw: bytes) -> Words:
         if said is None:
             plain.append(line)
         elif not step:
-            step = str(said.get("step", ""))
-            gist = str(said.get("message", ""))
+            step = _one_line(said["step"])
+            gist = _one_line(said.get("message"))
     if not gist:
-        gist = _last_of_traceback(plain)
-    return Words(gist[:GIST_CHARS], step, "\n".join(plain) or gist)
+        gist = _one_line(_last_of_traceback(plain))
+    return Words(gist[:GIST_CHARS], step[:GIST_CHARS], "\n".join(plain) or gist)
+
+
+def _one_line(said: object) -> str:
+    """Return what can be shown, and stored, of what may be anything."""
+    line = " ".join(str("" if said is None else said).split())
+    return "".join(
+        letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in line
+    )
 
 
 def _step(line: str) -> dict[str, object] | None:
@@ -62,7 +70,22 @@ def _last_of_traceback(lines: list[str]) -> str:
     for line in lines:
         if line.startswith("Fatal Python error"):
             return line
-    for line in reversed(lines):
-        if line and not line.startswith((" ", "\t")):
+    starts = [at for at, line in enumerate(lines) if line.startswith(_TRACEBACK)]
+    # What follows the line that names the exception is the rest of its message.
+    for line in lines[starts[-1] + 1 :] if starts else []:
+        if _says(line):
             return line
-    return lines[-1].strip() if lines else ""
+    for line in reversed(lines):
+        if _says(line):
+            return line
+    # Only a stack that was asked for: its first frame is where the hand was.
+    frames = [line for line in lines if line.lstrip().startswith("File ")]
+    return (frames or lines[-1:] or [""])[0]
+
+
+_TRACEBACK = "Traceback (most recent call last)"
+_HEADERS = ("Thread 0x", "Current thread 0x", "Stack (most recent call first)")
+
+
+def _says(line: str) -> bool:
+    return bool(line) and not line.startswith((" ", "\t", *_HEADERS))
