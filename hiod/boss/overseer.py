@@ -130,6 +130,7 @@ class Overseer(Bosser):
         self._settle_at = math.inf
         self._expected_at = math.inf
         self._order_new = True
+        self._turning = False  # what happens within a turn is seen to by the turn
 
     # ------------------------------------------------------------------ what it is made of
 
@@ -185,6 +186,7 @@ class Overseer(Bosser):
 
     def recur(self, tyme: float) -> bool:
         """Take one turn: gather, decide, write down, do."""
+        self._turning = True
         self.clinic.excuse(tyme - self._expected_at)
         self._hear_launchers()
         self._hear_orphans()
@@ -198,6 +200,7 @@ class Overseer(Bosser):
             self._perform()
             if not self._events:
                 break
+        self._turning = False
         if self.outcome is None:
             self.switchboard.send_book()
         self._settle()
@@ -267,6 +270,7 @@ class Overseer(Bosser):
             self.ledger.tell("process.unknown", pid=one.process.pid, claims=one.name)
         for ended in findings.stale:
             self._forget_end(self.launchers.get(ended.launcher), ended.name, ended.generation)
+        self.line_up()
         for name in self.hands:
             self._set_alarm(name)
         self._dirty.update(self.hands)
@@ -316,7 +320,7 @@ class Overseer(Bosser):
             else:
                 self.hands[name] = adoption.refreshed(hand, now)
                 self._set_alarm(name)
-                self._mailroom.bind(name)
+                self._open_mailbox(name)
         self.apply(self.config.hands, by="the crew files", first=True)
 
     # ------------------------------------------------------------------ gather
@@ -471,7 +475,8 @@ class Overseer(Bosser):
     def feed(self, name: str, event: r.Event) -> None:
         """Let something happen to a hand in this turn."""
         self._events.append((name, event))
-        self.wake()
+        if not self._turning:
+            self.wake()
 
     def stop(self, names: Iterable[str], event: r.StopAsked) -> None:
         """Ask hands to end, those that come after others first."""
@@ -516,6 +521,8 @@ class Overseer(Bosser):
             self.switchboard.membership_changed()
         if rests and before.state not in r.RESTING:
             self._give_up_mail(after.name, f"it is {after.state}")
+        elif before.state in r.RESTING and not rests:
+            self._open_mailbox(after.name)
 
     def _give_up_mail(self, name: str, why: str) -> None:
         """Empty the mailbox of a hand that does not come back by itself."""
@@ -524,6 +531,13 @@ class Overseer(Bosser):
             self.ledger.count("memos.dead", count)
             facts = {"count": count, "why": why}
             self._actions.append(r.Note("hand.dead_letters", name, facts))
+
+    def _open_mailbox(self, name: str) -> None:
+        """Let memos wait for a hand that is on its way, and none that came while it was not."""
+        self._give_up_mail(name, "it was not there")
+        # What refuses is told when the hand is spawned, which needs the mailbox too.
+        with suppress(OSError):
+            self._mailroom.bind(name)
 
     def _order(self) -> None:
         """Let hands start and stop whose turn it is; say whom the others wait for."""
@@ -604,25 +618,10 @@ class Overseer(Bosser):
         """Order a hand's process; what refuses is an event like any other."""
         hand, station = self.hands[name], self.station(name)
         station.reset(self.token_of(hand))
-        places = self.around.places
         try:
             box = self._mailroom.bind(name)
-            order = specs.order(
-                hand.spec,
-                instance=name,
-                ordinal=hand.ordinal,
-                generation=hand.generation,
-                token=station.token,
-                state_dir=str(places.hand_state(name)),
-                addr=self._mailroom.path(name),
-                boss_name=self.name,
-                boss_addr=str(places.boss_socket),
-                boss_pid=os.getpid(),
-                log_default=self.around.log_default,
-                log_dir=str(places.logs),
-            )
             launcher = self.launchers.make(hand.spec.python)
-            launcher.spawn(order, box)
+            launcher.spawn(self.order_for(hand), box)
             station.launcher = launcher
         except SpawnError as error:
             self._events.append((name, r.Refused(error.step, str(error), error.errno, error.path)))
@@ -632,6 +631,24 @@ class Overseer(Bosser):
             path = str(error.filename or self._mailroom.path(name))
             why = f"{error.strerror or error}: {path}"
             self._events.append((name, r.Refused("mailbox", why, error.errno, path)))
+
+    def order_for(self, hand: r.Hand) -> dict[str, Any]:
+        """Return the order that makes a hand's process, with nothing left to resolve."""
+        places = self.around.places
+        return specs.order(
+            hand.spec,
+            instance=hand.name,
+            ordinal=hand.ordinal,
+            generation=hand.generation,
+            token=self.token_of(hand),
+            state_dir=str(places.hand_state(hand.name)),
+            addr=self._mailroom.path(hand.name),
+            boss_name=self.name,
+            boss_addr=str(places.boss_socket),
+            boss_pid=os.getpid(),
+            log_default=self.around.log_default,
+            log_dir=str(places.logs),
+        )
 
     def _launcher_started(self, launcher: launching.Launcher) -> None:
         self.ledger.tell(
@@ -715,8 +732,13 @@ class Overseer(Bosser):
             self.enlist(change.member, by=by)
             if had is not None:
                 self.revise(had.spec, change.member.spec, by=by, first=first)
+        self.line_up()
         self.pending = 0
         return changes
+
+    def line_up(self) -> None:
+        """Put the crew in the order in which people look for it in a list."""
+        self.hands = {name: self.hands[name] for name in roster.lined_up(self.roll)}
 
     def revise(
         self, old: specs.HandSpec, new: specs.HandSpec, *, by: str, first: bool = False

@@ -78,18 +78,21 @@ def hands_of(crew: Crew, name: str) -> tuple[Hand, ...]:
 
 
 def lined_up(crew: Crew) -> list[str]:
-    """Return all hands in order: as the files define them, then as they were added, by number.
+    """Return all hands in order: as the files define them, then those added at runtime by name.
 
-    Hands whose definition has left the crew come last.
+    Instances are in order of their number; hands whose definition has left the crew come last.
     """
-    place = {
-        name: (0, spec.origin, spec.line or 0, at) if spec.origin is not None else (1, "", 0, at)
-        for at, (name, spec) in enumerate((name, one.spec) for name, one in crew.members.items())
-    }
-    gone = (2, "", 0, 0)
 
-    def key(hand: Hand) -> tuple[tuple[int, str, int, int], int]:
-        return place.get(base_of(hand), gone), -1 if hand.ordinal is None else hand.ordinal
+    def key(hand: Hand) -> tuple[int, str, int, str, int]:
+        name = base_of(hand)
+        number = -1 if hand.ordinal is None else hand.ordinal
+        member = crew.members.get(name)
+        if member is None:
+            return (2, "", 0, name, number)
+        spec = member.spec
+        if spec.origin is None:
+            return (1, "", 0, name, number)
+        return (0, spec.origin, spec.line or 0, name, number)
 
     return [hand.name for hand in sorted(crew.hands.values(), key=key)]
 
