@@ -1,0 +1,109 @@
+"""The boss dies and comes back while its hands talk: they notice nothing.
+
+The number of hands and of deaths is small here and grows with ``HIOD_CHAOS=1`` (``make chaos``).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import select
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from support.waiting import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from support.boss import Boss
+
+pytest_plugins = ("support.boss",)
+
+SUPPORT = Path(__file__).parents[1] / "support"
+LONG = os.environ.get("HIOD_CHAOS") == "1"
+HANDS, DEATHS = (100, 20) if LONG else (20, 5)
+TOCK_S = 0.25 if LONG else 0.05
+SEED = int(os.environ.get("HIOD_SEED", "7"))
+
+
+def chatters(number: int, tock_s: float) -> str:
+    """Return a crew file of hands that talk to each other."""
+    doer = f'{{ ref = "chatter:Chatter", tock = {tock_s}, opts = {{ count = {number} }} }}'
+    return (
+        f'[hand.chat]\ndoers = [{doer}]\npath = ["{SUPPORT}"]\ncount = {number}\n'
+        'health = { beat_s = 0.5 }\nlog = "inherit"\n'
+    )
+
+
+def identities(boss: Boss) -> dict[str, tuple[Any, ...]]:
+    """Return what must not change: state, pid, generation and restarts of each hand."""
+    return {
+        name: (row["state"], row["pid"], row["generation"], row["restarts"])
+        for name, row in boss.rows().items()
+    }
+
+
+def let_live(boss: Boss, moment_s: float) -> None:
+    """Let the boss live for a moment, in which it must not end by itself."""
+    assert boss.process is not None
+    pidfd = os.pidfd_open(boss.process.pid)
+    try:
+        ended = select.select((pidfd,), (), (), moment_s)[0]
+    finally:
+        os.close(pidfd)
+    assert not ended, f"the boss exited {boss.process.wait()}\n{boss.log()}"
+
+
+def counts(boss: Boss, name: str) -> dict[str, Any]:
+    """Return what a hushed chatter has counted so far."""
+    path = boss.state / "hands" / name / "counts.json"
+    return dict(json.loads(path.read_text())) if path.exists() else {}
+
+
+def hush(boss: Boss, names: list[str]) -> dict[str, dict[str, Any]]:
+    """Let all chatters stop sending; return their books once everything sent has come."""
+    boss.ask("send", names=names, tag="HUSH", load={})
+
+    def balanced() -> dict[str, dict[str, Any]] | None:
+        books = {name: counts(boss, name) for name in names}
+        if not all(books.values()):
+            return None
+        due = {(a, b): n for a in names for b, n in books[a]["sent"].items()}
+        came = {(a, b): n for b in names for a, n in books[b]["got"].items()}
+        return books if due == came else None
+
+    return dict(wait_until(balanced, 30))
+
+
+def test_hands_that_talk_live_on_while_their_boss_is_killed_again_and_again(
+    bosses: Callable[[], Boss],
+) -> None:
+    boss = bosses()
+    boss.crew(chatters(HANDS, TOCK_S))
+    boss.start()
+    names = [f"chat-{number}" for number in range(HANDS)]
+    for name in names:
+        boss.until(name, state="ready")
+    before = identities(boss)
+    chance = random.Random(SEED)
+
+    for death in range(DEATHS):
+        if death:
+            boss.launch()
+        # Some die while they are starting, some while they adopt, some long after.
+        let_live(boss, chance.uniform(0.0, 0.8))
+        boss.kill()
+    boss.start()
+
+    assert identities(boss) == before
+    books = hush(boss, names)
+    assert identities(boss) == before
+    for name, book in books.items():
+        assert book["pid"] == before[name][1]
+        assert (book["wrong"], book["refused"], book["dead"]) == ([], 0, 0), book
+        assert book["drops"] == {}, book
+        assert min(book["sent"].values()) > 0
+    assert len(boss.events("hand.spawned")) == HANDS
+    assert boss.events("hand.lost", "hand.died", "process.unknown", "launcher.gone") == []

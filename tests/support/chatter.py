@@ -1,0 +1,86 @@
+"""Hands that talk without pause and keep book of every memo: run in hands, by ``path``.
+
+A Chatter sends numbered memos to its peers and expects numbers without gap or repetition from
+whoever writes to it. What it counted lies in ``counts.json`` in its state directory, written anew
+while it is told to: after HUSH it sends no more, and writes down everything that still comes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hiod import CrewDoer
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from hiod.base.crewdoms import MemoDom
+
+
+class Chatter(CrewDoer):
+    """Sends numbers to peers, checks those it receives.
+
+    Args:
+        count: how many hands of this definition there are; it writes to the next three.
+        pad: letters in each memo beside the number.
+    """
+
+    tags = ("NUMBER", "HUSH")
+
+    def __init__(self, *, count: int, pad: int = 0, **kwa: Any) -> None:
+        super().__init__(**kwa)
+        self.count = count
+        self.pad = "x" * pad
+        self.hushed = False
+        self.sent: dict[str, int] = {}
+        self.refused = 0
+        self.got: dict[str, int] = {}
+        self.wrong: list[str] = []
+
+    def enter(self, *, temp: bool | None = None) -> None:
+        own, crewer = self.crewer.ordinal, self.crewer
+        self.sent = {f"{crewer.hand}-{(own + step) % self.count}": 0 for step in (1, 2, 3)}
+        self.place = Path(os.environ["HIOD_STATE_DIR"]) / "counts.json"
+
+    def recur(self, tock: float) -> Generator[float, float, bool]:
+        while True:
+            yield tock
+            if self.hushed or not set(self.sent) <= set(self.crewer.addrByName):
+                continue
+            for name in self.sent:
+                load = {"n": self.sent[name] + 1, "gen": self.crewer.generation, "pad": self.pad}
+                if self.tell(name, "NUMBER", load):
+                    self.sent[name] += 1
+                else:
+                    self.refused += 1
+
+    def memo(self, memo: MemoDom) -> None:
+        if memo.tag == "HUSH":
+            self.hushed = True
+        else:
+            last, number = self.got.get(memo.name, 0), memo.load["n"]
+            if number != last + 1:
+                self.wrong.append(f"{memo.name}: {number} after {last}")
+            self.got[memo.name] = number
+        if self.hushed:
+            self.write()
+
+    def write(self) -> None:
+        crewer = self.crewer
+        text = json.dumps(
+            {
+                "pid": os.getpid(),
+                "sent": self.sent,
+                "got": self.got,
+                "wrong": self.wrong[:10],
+                "refused": self.refused,
+                "dead": sum(crewer.deads.values()),
+                "drops": {str(why): count for why, count in crewer.drops.items()},
+            }
+        )
+        fresh = self.place.with_suffix(".new")
+        fresh.write_text(text)
+        fresh.rename(self.place)
