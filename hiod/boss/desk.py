@@ -35,6 +35,8 @@ CHANGES = frozenset(
     ["start", "stop", "restart", "signal", "send", "add", "remove", "scale", "apply", "shutdown"]
 )
 DEATHS_SHOWN = 10
+EVENTS_MOST = 10_000
+"""So many missed events are told to a new subscriber at once."""
 
 
 @dataclass
@@ -56,7 +58,6 @@ class _Wait:
     deadline: float
     wrap: Callable[[list[schema.Outcome]], schema.Record]
     through: dict[str, schema.Outcome] = field(default_factory=dict)
-    failed: AdminError | None = None
 
 
 class Desk:
@@ -131,6 +132,7 @@ class Desk:
             pid=caller.pid,
             outcome=outcome,
         )
+        self._boss.wake()
 
     def _by(self, request: Request) -> str:
         return f"{request.caller.user} (uid {request.caller.uid}, pid {request.caller.pid})"
@@ -189,7 +191,9 @@ class Desk:
         )
 
     def _launchers(self) -> list[schema.LauncherFacts]:
-        parents = [station.launcher for station in self._boss.stations.values()]
+        boss = self._boss
+        alive = [name for name, hand in boss.hands.items() if hand.process is not None]
+        parents = [boss.station(name).launcher for name in alive]
         return [
             schema.LauncherFacts(
                 id=one.id,
@@ -198,7 +202,7 @@ class Desk:
                 hands=parents.count(one),
                 older=one.version not in {"", self._version},
             )
-            for one in self._boss.launchers
+            for one in boss.launchers
         ]
 
     def _do_list(self, request: Request) -> None:
@@ -241,8 +245,9 @@ class Desk:
                 version=self._version,
                 clear=request.caller.role == "admin",
                 tree=tree,
-                deaths=boss.ledger.store.deaths(hand.name, limit=DEATHS_SHOWN),
+                deaths=boss.ledger.deaths(hand.name, limit=DEATHS_SHOWN),
                 source=member.source if member is not None else roster.RUNTIME,
+                log=boss.order_for(hand)["log"],
             )
         )
 
@@ -257,7 +262,7 @@ class Desk:
         for name in names:
             hand, station = boss.hands[name], boss.station(name)
             boss.clinic.examine(name)
-            deaths = [views.death(one) for one in boss.ledger.store.deaths(name, limit=1)]
+            deaths = [views.death(one) for one in boss.ledger.deaths(name, limit=1)]
             waiting = [
                 other.name
                 for other in boss.hands.values()
@@ -275,8 +280,8 @@ class Desk:
 
     def _do_events(self, request: Request) -> None:
         params = request.params
-        wanted = self._wanted_events(request)
-        kept = self._boss.ledger.store.events(
+        wanted = self._wanted_events(params)
+        kept = self._boss.ledger.events(
             since=params.since, limit=params.limit, names=params.events, hands=wanted
         )
         request.reply(
@@ -287,21 +292,23 @@ class Desk:
             )
         )
 
-    def _wanted_events(self, request: Request) -> list[str]:
-        """Return the hands whose events are asked for, gone ones too; none means all."""
-        params = request.params
+    def _wanted_events(self, params: Any) -> set[str] | None:
+        """Return the hands whose events are asked for, gone ones too; None means all."""
         if not params.names and not params.labels:
-            return []
+            return None
         names, unknown = roster.select(self._boss.roll, params.names, params.labels)
-        return [*names, *unknown]
+        return {*names, *unknown}
 
     def _do_subscribe(self, request: Request) -> None:
         params = request.params
         boss = self._boss
-        hands = set(self._wanted_events(request))
+        hands = self._wanted_events(params)
 
         def passes(one: schema.Event) -> bool:
-            if hands and one.hand not in hands:
+            nonlocal hands
+            if one.event == "hand.added":
+                hands = self._wanted_events(params)  # it may be one more of a counted base
+            if hands is not None and one.hand not in hands:
                 return False
             return not params.events or any(
                 fnmatch.fnmatchcase(one.event, want) for want in params.events
@@ -315,7 +322,7 @@ class Desk:
         first = self._boss.ledger.store.first_event()
         missed: list[schema.Event] = []
         if params.since is not None:
-            kept = boss.ledger.store.events(since=params.since, limit=10_000, names=(), hands=())
+            kept = boss.ledger.events(since=params.since, limit=EVENTS_MOST)
             missed = [one for one in map(views.event, kept) if passes(one)]
         request.progress(schema.EventsReply(events=missed, seq=boss.ledger.seq, first=first))
         boss.ledger.watchers.append(told)
@@ -373,8 +380,9 @@ class Desk:
         changed = {}
         for name in names:
             hand = boss.hands[name]
-            changed[name] = hand.state in r.RESTING or hand.wanted is r.Wanted.DOWN
-            if changed[name] or hand.state is r.State.BACKOFF:
+            idle = hand.state in r.RESTING or hand.state is r.State.BACKOFF
+            changed[name] = idle or hand.wanted is r.Wanted.DOWN
+            if changed[name]:
                 boss.feed(name, event)
         self._promise(request, changed)
 
@@ -464,6 +472,7 @@ class Desk:
             raise conflict("leaving", why, spec.name, leaving)
         by = self._by(request)
         boss.enlist(member, by=by)
+        boss.line_up()
         if had is not None:
             boss.revise(had.spec, spec, by=by)
         names = [name for name, _ in specs.instances(spec)]
@@ -500,6 +509,7 @@ class Desk:
         before = {hand.name for hand in roster.hands_of(boss.roll, params.name)}
         by = self._by(request)
         new = boss.enlist(member, by=by)
+        boss.line_up()
         boss.revise(had.spec, member.spec, by=by)
         gone = [name for name in before if boss.hands[name].leaving]
         if gone:

@@ -7,18 +7,19 @@ turn, bounded, and is said once, loudly.
 
 from __future__ import annotations
 
+import fnmatch
 import time
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from hiod.errors import StoreError
-from hiod.host.store import Turn
+from hiod.host.store import SavedDeath, SavedEvent, Turn
 from hiod.rules import keeping
 from hiod.rules.story import STORY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from hiod.host.store import Store
     from hiod.rules.records import Hand
@@ -123,6 +124,38 @@ class Ledger:
         """Keep how a process ended."""
         self._turn.deaths.append((name, at_wall, orjson.dumps(record)))
 
+    def events(
+        self,
+        *,
+        since: int | None = None,
+        limit: int,
+        names: Sequence[str] = (),
+        hands: Collection[str] | None = None,
+    ) -> list[SavedEvent]:
+        """Return events, oldest first, those included that wait to be written.
+
+        Args:
+            since: the first after this number; None: the last.
+            limit: so many at most.
+            names: of these kinds or globs only; empty: all.
+            hands: of these hands only; None: all, and those of no hand.
+        """
+        kinds = [name for name in STORY if any(fnmatch.fnmatchcase(name, one) for one in names)]
+        if (names and not kinds) or (hands is not None and not hands):
+            return []
+        kept = self.store.events(since=since, limit=limit, names=kinds, hands=hands or ())
+        for seq, at, hand, name, facts in self._turn.events:
+            meant = (not kinds or name in kinds) and (hands is None or hand in hands)
+            if meant and seq > (since or 0):
+                kept.append(SavedEvent(seq, at, hand, name, _text(facts)))
+        return kept[-limit:] if since is None else kept[:limit]
+
+    def deaths(self, name: str, *, limit: int) -> list[SavedDeath]:
+        """Return how a hand ended before, the latest first, what waits to be written included."""
+        waiting = [SavedDeath(own, at, _text(row)) for own, at, row in self._turn.deaths]
+        mine = [one for one in reversed(waiting) if one.hand == name]
+        return [*mine, *self.store.deaths(name, limit=limit)][:limit]
+
     def once_written(self, act: Callable[[], None]) -> None:
         """Do this as soon as the present turn is on record, and not before."""
         self._after.append(act)
@@ -150,3 +183,7 @@ class Ledger:
         del self._turn.deaths[: -self._events_keep]
         if first:
             self.tell("store.write_refused", why=str(error))
+
+
+def _text(json: str | bytes) -> str:
+    return json.decode() if isinstance(json, bytes) else json

@@ -16,13 +16,15 @@ import secrets
 import socket
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import orjson
 
 import hiod
 from hiod.admin.server import Access, AdminDoer
 from hiod.base.doing import Doer, Doist
 from hiod.boss import places, survey
-from hiod.boss.config import Config, build
+from hiod.boss.config import AdminConfig, Config, build
 from hiod.boss.desk import Desk
 from hiod.boss.ledger import Ledger
 from hiod.boss.mailroom import Mailroom
@@ -84,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--log-level", choices=tuple(journal.LEVELS), help="the least that is logged")
     check = verbs.add_parser("check", help="say what is wrong with the crew files, if anything")
     check.set_defaults(verb=check_files)
+    check.add_argument("--json", action="store_true", help="one JSON object instead of sentences")
     for each in (run, check):
         each.add_argument("--config-dir", metavar="DIR", help="hiod.toml and crew.d (/etc/hiod)")
         each.add_argument("--user", action="store_true", help="use the user's directories")
@@ -111,12 +114,23 @@ def read_config(folder: Path) -> Config:
     return build(found.sources, problems=found.problems)
 
 
-def check_files(_options: argparse.Namespace, where: Places) -> int:
+def check_files(options: argparse.Namespace, where: Places) -> int:
     """Say whether the files could be applied."""
-    config = read_config(where.config)
-    count = len(config.hands)
-    print(f"{where.config}: fine, {count} definition{'s' if count != 1 else ''}")  # noqa: T201 - the command's answer
-    return OK
+    found: list[dict[str, Any]] = []
+    names: list[str] = []
+    try:
+        names = [spec.name for spec in read_config(where.config).hands]
+    except ConfigError as error:
+        if not options.json:
+            raise
+        found = error.problems
+    if options.json:
+        told = {"config_dir": str(where.config), "hands": names, "problems": found}
+        text = orjson.dumps(told, default=str).decode()
+    else:
+        text = f"{where.config}: fine, {len(names)} definition{'s' if len(names) != 1 else ''}"
+    print(text)  # noqa: T201 - the command's answer
+    return MISCONFIGURED if found else OK
 
 
 # ---------------------------------------------------------------------------- run
@@ -250,12 +264,15 @@ def _take_turns(boss: Overseer, config: Config, given: dict[str, int], notify: N
     desk = Desk(boss, read_config=lambda: read_config(where.config), version=hiod.__version__)
     boss.on_reload = desk.reload
     listener, ours = _listener(where, given)
+    access = Access(
+        config.admin.admin, config.admin.operate, config.admin.read, boss_uid=os.getuid()
+    )
+    if strangers := [who for who in access.unknown if who not in AdminConfig().admin]:
+        boss.ledger.tell("admin.unknown", who=", ".join(strangers))
     admin = AdminDoer(
         [listener],
         desk.handle,
-        access=Access(
-            config.admin.admin, config.admin.operate, config.admin.read, boss_uid=os.getuid()
-        ),
+        access=access,
         note=lambda event, facts: boss.ledger.tell(
             "admin.faulted" if event == "admin.fault" else "admin.denied",
             **{"method": "?", "user": facts.get("uid"), "why": event, **facts},

@@ -58,8 +58,8 @@ def _facts(hand: Hand, station: Station, clock: Clock, version: str) -> dict[str
         "rss": sample.rss_bytes if sample is not None and alive else None,
         "cpu": round(sample.cpu_percent, 1) if sample is not None and alive else None,
         "lag_ms": station.figure("lag_ms") if alive else None,
-        "received": _whole(station.figure("received")),
-        "sent": _whole(station.figure("sent")),
+        "received": _whole(station.figure("in")),
+        "sent": _whole(station.figure("out")),
         "outbox": _whole(station.figure("outbox")),
         "status": hand.status or (hand.reason if hand.state not in _QUIET else ""),
         "reason": hand.reason,
@@ -92,8 +92,9 @@ def status(
     tree: Sequence[Relative],
     deaths: Iterable[SavedDeath],
     source: str,
+    log: str,
 ) -> schema.Status:
-    """Return one hand, whole; ``clear`` shows env and opts values."""
+    """Return one hand, whole; ``clear`` shows env and opts values, ``log`` is where it prints."""
     spec = specs.dump(hand.spec)
     return schema.Status(
         spec=spec if clear else specs.mask(spec),
@@ -101,7 +102,7 @@ def status(
         origin=_origin(hand, source),
         wanted_by=hand.wanted_by,
         wanted_since=iso(hand.wanted_at) if hand.wanted_at else None,
-        log=hand.spec.log,
+        log=log,
         process=_process(hand, station, clock, tree),
         memo=_memo(hand, station, clock),
         restart=_restart(hand, clock),
@@ -126,7 +127,7 @@ def _process(
         pid=hand.process.pid,
         started=clock.iso(hand.spawned_at),
         adopted=iso(station.adopted_at) if station.adopted_at is not None else None,
-        python=hand.spec.python if hand.spec.command is None else hand.spec.command[0],
+        python=_program(hand, station),
         launcher=station.launcher.id if station.launcher is not None else None,
         rss=sample.rss_bytes if sample is not None else None,
         rss_most=station.rss_most or None,
@@ -136,6 +137,13 @@ def _process(
         threads=sample.threads if sample is not None else None,
         tree=[schema.TreeProcess(pid=one.pid, ppid=one.ppid, name=one.name) for one in tree],
     )
+
+
+def _program(hand: Hand, station: Station) -> str | None:
+    """Return what runs a hand: its command, or the interpreter of its launcher."""
+    if hand.spec.command is not None:
+        return hand.spec.command[0]
+    return station.launcher.python if station.launcher is not None else hand.spec.python
 
 
 def _memo(hand: Hand, station: Station, clock: Clock) -> schema.MemoFacts:
@@ -151,8 +159,8 @@ def _memo(hand: Hand, station: Station, clock: Clock) -> schema.MemoFacts:
         missed=max(0, int(age / limits.beat_s) - 1) if beats and age is not None else 0,
         misses=limits.misses,
         lag_ms=station.figure("lag_ms"),
-        received=_whole(station.figure("received")),
-        sent=_whole(station.figure("sent")),
+        received=_whole(station.figure("in")),
+        sent=_whole(station.figure("out")),
         outbox=_whole(station.figure("outbox")),
         dead_letters=_whole(station.figure("dead")),
     )

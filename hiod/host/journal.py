@@ -147,25 +147,9 @@ class _Guard:
         return ""
 
 
-class _Readable(float):
-    """A float that reads as a person would write it: ``0.031``, ``10``."""
-
-    __slots__ = ()
-
-    def __format__(self, spec: str) -> str:
-        return super().__format__(spec) if spec else str(self)
-
-    def __str__(self) -> str:
-        text = f"{float(self):.3f}"
-        return text.rstrip("0").rstrip(".") if "." in text else text
-
-
 def _sentence(event: str, facts: Mapping[str, Any]) -> str:
-    readable = {
-        key: _Readable(value) if isinstance(value, float) else value for key, value in facts.items()
-    }
     try:
-        return tell(event, readable)
+        return tell(event, facts)
     except Exception:  # noqa: BLE001 - a fact that does not fit its template: still tell the rest
         return event
 

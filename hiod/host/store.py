@@ -21,7 +21,7 @@ from urllib.parse import quote
 from hiod.errors import StoreError, StoreTooNewError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable
     from types import TracebackType
 
 __all__ = ["SCHEMA", "Saved", "SavedDeath", "SavedEvent", "Store", "Turn"]
@@ -223,8 +223,8 @@ class Store:
         *,
         since: int | None = None,
         limit: int = 1000,
-        names: Sequence[str] = (),
-        hands: Sequence[str] = (),
+        names: Collection[str] = (),
+        hands: Collection[str] = (),
     ) -> list[SavedEvent]:
         """Return events, oldest first.
 

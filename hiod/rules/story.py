@@ -279,6 +279,12 @@ STORY: dict[str, Told] = {
         "{method} refused to {user}: {why}",
         "Somebody asked for what their role does not allow, or for what cannot be done.",
     ),
+    "admin.unknown": Told(
+        "warning",
+        "4bed11c9f4e0a69ab51048a9fa00bcaa",
+        "the files let in {who}, whom this machine does not know; nobody is let in by that",
+        "A user or group named in [admin] of hiod.toml does not exist on this machine. Correct the name, or make the user or group and start the boss again.",
+    ),
     "admin.faulted": Told(
         "error",
         "52ccf6b133c1485db1e820cd3b627813",
@@ -319,10 +325,17 @@ STORY: dict[str, Told] = {
 
 
 class _Facts(dict[str, Any]):
-    """A fact that is not there reads as a question mark: a sentence never fails to be told."""
+    """Facts as a person reads them: ``0.031``, ``10``; one that is not there is a question mark."""
 
     def __missing__(self, key: str) -> str:
         return "?"
+
+    def __getitem__(self, key: str) -> Any:
+        value = super().__getitem__(key)
+        if not isinstance(value, float):
+            return value
+        text = f"{value:.3f}"
+        return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 _FORMAT = string.Formatter()
