@@ -261,12 +261,6 @@ STORY: dict[str, Told] = {
         "a memo from {source} was rejected: {why}",
         "A memo on the boss's socket did not count: the kernel says somebody else sent it, or it makes no sense.",
     ),
-    "memo.sent": Told(
-        "debug",
-        "a72df1395af549949a3447576ff176ed",
-        "{tag} to {hand}",
-        "A control memo was sent.",
-    ),
     "admin.done": Told(
         "info",
         "a51d7f9c554e450da5a69cb74135c497",
