@@ -127,6 +127,7 @@ class Store(CrewDoer):
         self._keep = keep
         self._new: list[tuple[float, str, str, float]] = []
         self._refused = 0
+        self._told = 0
 
     def enter(self, *, temp: bool | None = None) -> None:
         """Open the file, and only then call the hand ready."""
@@ -151,7 +152,7 @@ class Store(CrewDoer):
         """Commit what has come and say how much there is."""
         while True:
             yield tock
-            if self._new:
+            if self._new or self._refused > self._told:
                 self._commit()
                 self._say(self.status)
 
@@ -176,6 +177,7 @@ class Store(CrewDoer):
     def _say(self, how: Callable[[str], None]) -> None:
         (count,) = self._db.execute(COUNT).fetchone()
         how(f"{count} readings" + (f", {self._refused} refused" if self._refused else ""))
+        self._told = self._refused
 
 
 # ---------------------------------------------------------------------------- what is shown
