@@ -221,8 +221,8 @@ def perform(stage: Stage) -> None:
     scene("A hand is taken out of the crew.")
     stage.hiodctl("remove", "hello")
 
-    scene("The report says what the store answered: numbers that went from hand to hand.")
-    stage.hiodctl("status", "-n", "3", "report")
+    scene("What the report has printed: numbers that went from hand to hand.")
+    stage.hiodctl("logs", "-n", "3", "report")
 
     scene("All is stopped, in reverse order.")
     stage.hiodctl("shutdown")
