@@ -53,7 +53,7 @@ GROUP = "hiod"
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
-    options = _parser().parse_args(argv)
+    options = parser().parse_args(argv)
     where = places.resolve(
         os.environ,
         config=options.config_dir,
@@ -71,12 +71,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return FAILED
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """Return what reads the command line; the man page is drawn from it."""
+    made = argparse.ArgumentParser(
         prog="hiod", description="Keeps a crew of cooperating processes running."
     )
-    parser.add_argument("--version", action="version", version=f"hiod {hiod.__version__}")
-    verbs = parser.add_subparsers(required=True, metavar="run | check")
+    made.add_argument("--version", action="version", version=f"hiod {hiod.__version__}")
+    verbs = made.add_subparsers(required=True, metavar="run | check")
     run = verbs.add_parser("run", help="be the boss, in the foreground unless told otherwise")
     run.set_defaults(verb=run_boss)
     run.add_argument("--detach", action="store_true", help="go on in the background once ready")
@@ -90,7 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     for each in (run, check):
         each.add_argument("--config-dir", metavar="DIR", help="hiod.toml and crew.d (/etc/hiod)")
         each.add_argument("--user", action="store_true", help="use the user's directories")
-    return parser
+    return made
 
 
 def _complain(text: str) -> None:
