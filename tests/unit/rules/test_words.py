@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hiod.rules.words import GIST_CHARS, Words, read
+
+TRACEBACK = b"""Traceback (most recent call last):
+  File "/srv/shop.py", line 3, in recur
+    raise ValueError("no such item")
+ValueError: no such item
+"""
+DUMP = b"""Current thread 0x00007f2a (most recent call first):
+  File "/srv/shop.py", line 9 in recur
+  File "/srv/hiod/doing.py", line 80 in do
+"""
+
+
+@pytest.mark.parametrize("raw", [b"", b"\0\0\0", b" \n\n "])
+def test_a_hand_that_said_nothing_has_no_words(raw: bytes) -> None:
+    assert read(raw) == Words()
+
+
+@pytest.mark.parametrize(
+    ("raw", "gist"),
+    [
+        (TRACEBACK, "ValueError: no such item"),
+        (TRACEBACK + b"which is\nnowhere\n", "ValueError: no such item"),
+        (b"KeyError: 1\n\nThe above\n\n" + TRACEBACK, "ValueError: no such item"),
+        (DUMP + TRACEBACK, "ValueError: no such item"),
+        (b"bye\n", "bye"),
+        (
+            b"Fatal Python error: Segmentation fault\n\n" + DUMP,
+            "Fatal Python error: Segmentation fault",
+        ),
+        (DUMP, 'File "/srv/shop.py", line 9 in recur'),
+        (b"Traceback (most recent call last):\n  File", "Traceback (most recent call last):"),
+        (b"Thread 0x01 (most recent call first):", "Thread 0x01 (most recent call first):"),
+        (
+            b"a\xff\x1b[31m red\ttab",
+            "a\N{REPLACEMENT CHARACTER}\N{REPLACEMENT CHARACTER}[31m red tab",
+        ),
+    ],
+)
+def test_the_line_that_says_most_comes_first(raw: bytes, gist: str) -> None:
+    assert read(raw).gist == gist
+
+
+def test_a_failed_birth_says_at_which_step() -> None:
+    line = orjson.dumps({"step": "chdir", "message": "no such directory:\n/srv"})
+
+    words = read(line + b"\n" + TRACEBACK)
+
+    assert words.step == "chdir"
+    assert words.gist == "no such directory: /srv"
+    assert words.text.startswith("Traceback")
+
+
+def test_the_first_step_that_failed_is_the_one() -> None:
+    lines = [orjson.dumps({"step": step, "message": step * 2}) for step in ("cwd", "env")]
+
+    assert read(b"\n".join(lines)) == Words("cwdcwd", "cwd", "cwdcwd")
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (b'{"step": null, "message": null}', Words()),
+        (b'{"step": "import"}', Words("", "import", "")),
+        (b'{"step": 5, "message": ["a"]}', Words("['a']", "5", "['a']")),
+        (b'{"no": "step"}', Words('{"no": "step"}', "", '{"no": "step"}')),
+        (b"{broken", Words("{broken", "", "{broken")),
+    ],
+)
+def test_what_only_looks_like_a_step_is_read_for_what_it_is(line: bytes, words: Words) -> None:
+    assert read(line) == words
+
+
+def test_deep_json_is_no_way_to_break_the_reader() -> None:
+    assert read(b'{"a":' * 100_000).step == ""
+
+
+@given(
+    st.binary(max_size=300)
+    | st.text().map(lambda text: b'{"step": "x", "message": ' + _escaped(text) + b"}")
+)
+def test_whatever_the_bytes_there_is_an_answer_that_can_be_stored_and_shown(raw: bytes) -> None:
+    words = read(raw)
+
+    assert orjson.dumps([*words])
+    assert len(words.gist) <= GIST_CHARS
+    assert words.gist.isprintable()
+    assert words.step.isprintable()
+
+
+def _escaped(text: str) -> bytes:
+    """Return a JSON string of escapes only: half a surrogate pair can be written so."""
+    units = text.encode("utf-16-le", "surrogatepass")
+    pairs = [units[at : at + 2] for at in range(0, len(units), 2)]
+    odd = pairs[:1] + pairs  # one unit more than there was: pairs come apart
+    return b'"' + b"".join(b"\\u%02x%02x" % (pair[1], pair[0]) for pair in odd) + b'"'
+
+
+def test_half_a_surrogate_pair_does_not_get_through() -> None:
+    words = read(b'{"step": "\\ud800", "message": "\\udfff"}')
+
+    assert words == Words("\ufffd", "\ufffd", "\ufffd")
