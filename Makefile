@@ -139,6 +139,14 @@ dist: $(DEV) ## a wheel and a source archive in dist/
 	@$(BIN)/python -m build -q --outdir dist .
 	@ls -l dist
 
+.PHONY: install
+install: ## into an environment of its own, with units, for all users (PREFIX=/usr/local, DESTDIR=)
+	@PYTHON="$(PYTHON)" PREFIX="$(PREFIX)" DESTDIR="$(DESTDIR)" systemd/install.sh install
+
+.PHONY: uninstall
+uninstall: ## remove exactly that; the crew's files and state stay
+	@PREFIX="$(PREFIX)" DESTDIR="$(DESTDIR)" systemd/install.sh uninstall
+
 .PHONY: clean
 clean: ## remove what make made, but .git and your files
 	@rm -rf .venv .venv-* build dist .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

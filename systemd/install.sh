@@ -1,0 +1,110 @@
+#!/bin/bash
+# Installs hiod into an environment of its own, with all that systemd and the shell need to find it,
+# and takes exactly that away again. Called by make install and make uninstall.
+#
+#     systemd/install.sh install | uninstall
+#
+# DESTDIR   where the tree is put, for packagers; nothing outside is touched then (default: none)
+# PREFIX    /usr/local; /usr for packages
+# PYTHON    the Python the environment is made with; its path stays in it, and the service must be
+#           able to reach it: not below a home directory (default: /usr/bin/python3)
+# PIP       what installs into it (default: PYTHON -m pip)
+set -euo pipefail
+
+here=$(cd "$(dirname "$0")" && pwd)
+source=$(dirname "$here")
+DESTDIR=${DESTDIR:-}
+PREFIX=${PREFIX:-/usr/local}
+PYTHON=${PYTHON:-/usr/bin/python3}
+PIP=${PIP:-$PYTHON -m pip}
+home=$PREFIX/lib/hiod
+catalog=$PREFIX/lib/systemd/catalog/hiod.catalog
+
+put() { # MODE SOURCE TARGET: a text file, its paths set for PREFIX
+	install -D -m "$1" /dev/null "$DESTDIR$3"
+	sed "s#/usr/lib/hiod/#$home/#g" "$2" >"$DESTDIR$3"
+}
+
+files() { # all that is installed besides the environment: MODE SOURCE TARGET
+	cat <<-LIST
+		644 systemd/hiod.service $PREFIX/lib/systemd/system/hiod.service
+		644 systemd/hiod.socket $PREFIX/lib/systemd/system/hiod.socket
+		644 systemd/hiod-user.service $PREFIX/lib/systemd/user/hiod.service
+		644 systemd/hiod-user.socket $PREFIX/lib/systemd/user/hiod.socket
+		644 systemd/sysusers.conf $PREFIX/lib/sysusers.d/hiod.conf
+		644 systemd/tmpfiles.conf $PREFIX/lib/tmpfiles.d/hiod.conf
+		644 systemd/hiod-no-network.conf $PREFIX/share/hiod/hiod-no-network.conf
+	LIST
+	(cd "$source" && find etc -type f ! -path 'etc/demo/*' | sort |
+		sed "s#.*#644 & $PREFIX/share/hiod/&#")
+}
+
+install_all() {
+	"$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
+		{ echo "$PYTHON is older than Python 3.11; name another: make install PYTHON=…" >&2; exit 1; }
+	case $("$PYTHON" -c 'import sys; print(sys.base_prefix)') in
+	/home/* | /root/*)
+		echo "$PYTHON lives below a home directory, which the service cannot reach; name another: make install PYTHON=/usr/bin/python3" >&2
+		exit 1
+		;;
+	esac
+	rm -rf "$DESTDIR$home"
+	"$PYTHON" -m venv --without-pip "$DESTDIR$home"
+	rm -f "$DESTDIR$home"/bin/[Aa]ctivate*
+	local site
+	site=$(echo "$DESTDIR$home"/lib/python3.*/site-packages)
+	$PIP install -q --no-compile --no-warn-script-location --root-user-action=ignore \
+		--target "$site" "$source"
+	rm -rf "$site/bin"
+	# Byte code that names the paths of the installed system; nobody may write it there later.
+	"$PYTHON" -m compileall -q -j0 ${DESTDIR:+-s "$DESTDIR" -p /} "$site"
+	[ -z "$DESTDIR" ] || sed -i "s#$DESTDIR##g" "$DESTDIR$home/pyvenv.cfg"
+	put 755 "$here/after-stop" "$home/after-stop"
+	local name module
+	while read -r name module; do
+		printf '#!%s/bin/python3 -P\nimport sys\nfrom %s import main\nsys.exit(main())\n' \
+			"$home" "$module" | install -D -m 755 /dev/stdin "$DESTDIR$home/bin/$name"
+		mkdir -p "$DESTDIR$PREFIX/bin"
+		ln -sf "$home/bin/$name" "$DESTDIR$PREFIX/bin/$name"
+	done <<-SCRIPTS
+		hiod hiod.boss.main
+		hiodctl hiod.ctl.main
+	SCRIPTS
+	files | while read -r mode from to; do put "$mode" "$source/$from" "$to"; done
+	install -D -m 644 /dev/null "$DESTDIR$catalog"
+	PYTHONPATH=$site "$PYTHON" -B "$here/make_catalog.py" >"$DESTDIR$catalog"
+	[ -n "$DESTDIR" ] || acquaint
+}
+
+acquaint() { # let a running system know
+	if [ ! -d /run/systemd/system ]; then
+		echo "installed; no systemd runs here, so nothing was told to it"
+		return
+	fi
+	systemd-sysusers
+	systemd-tmpfiles --create hiod.conf
+	journalctl --update-catalog
+	systemctl daemon-reload
+	echo "installed; next: write /etc/hiod/crew.d/NAME.toml, then systemctl enable --now hiod.socket hiod"
+}
+
+uninstall_all() {
+	if [ -z "$DESTDIR" ] && [ -d /run/systemd/system ]; then
+		systemctl disable --now hiod.service hiod.socket 2>/dev/null || true
+	fi
+	files | while read -r _ _ to; do rm -f "$DESTDIR$to"; done
+	rm -f "$DESTDIR$catalog" "$DESTDIR$PREFIX/bin/hiod" "$DESTDIR$PREFIX/bin/hiodctl"
+	rm -rf "$DESTDIR$home"
+	find "$DESTDIR$PREFIX/share/hiod" -depth -type d -empty -delete 2>/dev/null || true
+	if [ -z "$DESTDIR" ] && [ -d /run/systemd/system ]; then
+		journalctl --update-catalog
+		systemctl daemon-reload
+		echo "removed; kept: /etc/hiod, /var/lib/hiod and user hiod"
+	fi
+}
+
+case ${1:-} in
+install) install_all ;;
+uninstall) uninstall_all ;;
+*) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0" >&2; exit 2 ;;
+esac
