@@ -135,10 +135,11 @@ def build(files: Sequence[SourceFile], *, problems: Iterable[Problem] = ()) -> C
         if source.path == MAIN_FILE and table is not None:
             main = _read_main(source, table, found)
     specs: list[HandSpec] = []
-    unread: set[str] = set()
+    unread: dict[str, str] = {}
     for source, table in tables:
         if source.path != MAIN_FILE and table is not None:
-            specs += _read_crew(source, table, main.defaults, found, unread)
+            before = {spec.name: spec.origin or "" for spec in specs}
+            specs += _read_crew(source, table, main.defaults, found, before, unread)
     found += check_crew(specs, known=unread)
     if any(table is None for _, table in tables):
         # A file that is no TOML may hold the very hand that seems to be missing.
@@ -192,9 +193,14 @@ def _read_crew(
     table: Mapping[str, Any],
     defaults: Sequence[Defaults],
     problems: list[Problem],
-    unread: set[str],
+    before: Mapping[str, str],
+    unread: dict[str, str],
 ) -> list[HandSpec]:
-    """Return the hands of one file that are good; the names of the others go to ``unread``."""
+    """Return the hands of one file that are good; the names of the others go to ``unread``.
+
+    Both have, by name, the file of those of earlier files: ``before`` the good ones. A good hand
+    that is defined twice is ``check_crew``'s to tell.
+    """
     spot = Spot(f"{source.path}: ", problems, source.folder)
     for name in table:
         if name not in ("defaults", "hand"):
@@ -222,8 +228,12 @@ def _read_crew(
             folder=source.folder,
         )
         problems += told
+        first = unread.get(name) or (before.get(name) if spec is None else None)
+        if first is not None:
+            text = f"is in {first} already; a hand has one definition"
+            spot.at("hand").at(name).refuse("duplicate", text)
         if spec is None:
-            unread.add(name)
+            unread.setdefault(name, source.path)
         else:
             made.append(spec)
     return made

@@ -21,6 +21,7 @@ from hiod.boss import views
 from hiod.errors import AdminError, ConfigError
 from hiod.rules import records as r
 from hiod.rules import roster, specs
+from hiod.rules.checking import Problem
 from hiod.rules.policy import satisfies
 
 if TYPE_CHECKING:
@@ -455,6 +456,8 @@ class Desk:
         if spec is not None:
             others = [member.spec for name, member in boss.members.items() if name != spec.name]
             problems = specs.check_crew([*others, spec])
+            if (why := boss.around.places.too_long(spec)) is not None:
+                problems.append(Problem("spec.name", "too_long", why))
         if spec is None or problems:
             raise AdminError("BadSpec", problems=[one.asdict() for one in problems])
         had = boss.members.get(spec.name)

@@ -115,6 +115,23 @@ def read_config(folder: Path) -> Config:
     return build(found.sources, problems=found.problems)
 
 
+def config_for(where: Places) -> Config:
+    """Read the files of a boss whose mailboxes will lie in its runtime directory.
+
+    Raises:
+        ConfigError: as ``read_config``, and for hands whose mailbox would have too long a path.
+    """
+    config = read_config(where.config)
+    problems = [
+        {"path": f"{spec.origin}: hand.{spec.name}", "code": "too_long", "message": why}
+        for spec in config.hands
+        if (why := where.too_long(spec)) is not None
+    ]
+    if problems:
+        raise ConfigError(problems)
+    return config
+
+
 def check_files(options: argparse.Namespace, where: Places) -> int:
     """Say whether the files could be applied."""
     found: list[dict[str, Any]] = []
@@ -150,6 +167,7 @@ def run_boss(options: argparse.Namespace, where: Places) -> int:
     except (HiodError, OSError) as error:
         if not told.waiting:
             raise
+        locks.close()  # who hears that it failed may try again at once
         told.failed(error, where)
         return MISCONFIGURED if isinstance(error, ConfigError) else FAILED
     finally:
@@ -159,7 +177,7 @@ def run_boss(options: argparse.Namespace, where: Places) -> int:
 def read_config_or_adopt(where: Places) -> None:
     """Complain about broken files on the terminal while there is one, if they will be applied."""
     if not any((where.runtime / "launcher").glob("*.sock")):
-        read_config(where.config)
+        config_for(where)
 
 
 class _Told:
@@ -262,7 +280,7 @@ def _run(options: argparse.Namespace, where: Places, told: _Told) -> int:
 
 def _take_turns(boss: Overseer, config: Config, given: dict[str, int], notify: Notify) -> int:
     where = boss.around.places
-    desk = Desk(boss, read_config=lambda: read_config(where.config), version=hiod.__version__)
+    desk = Desk(boss, read_config=lambda: config_for(where), version=hiod.__version__)
     boss.on_reload = desk.reload
     listener, ours = _listener(where, given)
     access = Access(
@@ -319,7 +337,7 @@ class Heartbeat(Doer):
 def _configure(where: Places, found: Survey) -> tuple[Config, str]:
     """Read the files. Broken ones stop a cold start; a living crew is kept without them."""
     try:
-        return read_config(where.config), "ok"
+        return config_for(where), "ok"
     except ConfigError as error:
         if found.cold:
             raise

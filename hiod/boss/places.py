@@ -13,10 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from hiod.errors import HiodError, SizeError
+from hiod.rules.specs import instances
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import TracebackType
+
+    from hiod.rules.specs import HandSpec
 
 PATH_BYTES = 107
 """Longest path of a Unix socket on Linux (``sun_path`` less its NUL)."""
@@ -70,6 +73,18 @@ class Places:
     def hand_state(self, name: str) -> Path:
         """Return a hand's own directory."""
         return self.state / "hands" / name
+
+    def too_long(self, spec: HandSpec) -> str | None:
+        """Say why a definition's hands cannot have mailboxes here; None when they can."""
+        name = max((name for name, _ in instances(spec)), key=len, default=spec.name)
+        path = self.mailboxes / f"{name}.uxd"
+        length = len(os.fsencode(path))
+        if length <= PATH_BYTES:
+            return None
+        return (
+            f"its mailbox {path} would have {length} bytes, the system takes {PATH_BYTES}; "
+            "choose a shorter name, or a shorter --runtime-dir for the boss"
+        )
 
     def make(self) -> None:
         """Make the directories with their modes.
