@@ -9,6 +9,7 @@ from __future__ import annotations
 import heapq
 import math
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hiod.boss.stations import WORDS_BYTES
@@ -18,7 +19,9 @@ from hiod.rules import records as r
 
 if TYPE_CHECKING:
     from hiod.boss.overseer import Overseer
+    from hiod.boss.stations import Station
     from hiod.host.procs import Watch
+    from hiod.rules.specs import Health
 
 DUMP_READ_S = 0.25
 """How long a hand has to write the stack it was asked for."""
@@ -57,9 +60,19 @@ class Clinic:
         """Begin to judge a hand that has come up."""
         station = self._boss.station(hand.name)
         beats = hand.registered and not station.hio and hand.spec.doers is not None
+        beats = beats or station.watched
         station.health = health.begin(self._boss.now(), beats=beats)
         station.taken = set()
         self.judge(hand.name, health.Evidence())
+
+    def ping(self, hand: r.Hand) -> None:
+        """Take a word to the watchdog for a heartbeat; from the first on, more are expected."""
+        station, now = self._boss.station(hand.name), self._boss.now()
+        station.watched = True
+        station.beat_at = now
+        if station.health is not None:
+            station.health = health.expect(station.health, now)
+            self.judge(hand.name, health.Evidence(beat=health.Beat(now)))
 
     def leave(self, name: str) -> None:
         """Watch a hand no longer."""
@@ -95,7 +108,7 @@ class Clinic:
         hand, station = boss.hands.get(name), boss.stations.get(name)
         if hand is None or station is None or station.health is None or hand.state not in UP:
             return
-        now, limits = boss.now(), hand.spec.health
+        now, limits = boss.now(), _limits(hand, station)
         state, verdict, why = health.judge(station.health, evidence, now, limits)
         if verdict is not station.health.verdict:
             station.taken = set()
@@ -139,3 +152,11 @@ class Clinic:
         lines = [line.strip() for line in station.stack.splitlines()]
         where = next((line for line in lines if line.startswith("File ")), "no Python frame")
         self._boss.ledger.tell("hand.dumped", hand=name, where=where, stack=station.stack)
+
+
+def _limits(hand: r.Hand, station: Station) -> Health:
+    """Return a hand's limits: its definition's, with the watchdog time it asked for itself."""
+    limits = hand.spec.health
+    if station.watchdog_s is None:
+        return limits
+    return replace(limits, beat_s=station.watchdog_s / limits.misses)

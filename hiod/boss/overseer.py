@@ -21,12 +21,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from hiod.base.multidoing import Bosser, MultiDoerBase
 from hiod.boss.clinic import UP, Clinic
 from hiod.boss.launchers import Launchers
+from hiod.boss.readiness import Readiness
 from hiod.boss.stations import Station
 from hiod.boss.switchboard import Switchboard
 from hiod.core.uxd.peermemoing import PeerMemoer
-from hiod.errors import LauncherError, SpawnError
+from hiod.errors import LauncherError, SizeError, SpawnError
 from hiod.host import launching, procs
-from hiod.rules import adoption, policy, roster, specs
+from hiod.rules import adoption, health, policy, roster, specs
 from hiod.rules import records as r
 
 if TYPE_CHECKING:
@@ -113,6 +114,8 @@ class Overseer(Bosser):
         self.deadlines: list[Callable[[], float]] = []
         self.clinic = Clinic(self, procs.Watch())
         self.switchboard = Switchboard(self)
+        self.readiness = Readiness(self, around.places.mailboxes)
+        self.deadlines.append(self.readiness.next_at)
         self.launchers = Launchers(
             str(around.places.runtime), around.memo_fd, around.nofile, self._launcher_started
         )
@@ -141,7 +144,8 @@ class Overseer(Bosser):
 
     def fds(self) -> tuple[int, ...]:
         """Await memos, launchers and the ends of hands that have no launcher any more."""
-        return (*super().fds(), self.launchers.fileno(), self._orphans.fileno())
+        own = (self.launchers.fileno(), self._orphans.fileno(), self.readiness.fileno())
+        return (*super().fds(), *own)
 
     def station(self, name: str) -> Station:
         """Return what is known of a hand beyond the rules."""
@@ -170,6 +174,7 @@ class Overseer(Bosser):
             self._mailroom.take(name, fd)
         mode = "a fresh start" if found.cold else "adopting"
         self.ledger.tell("boss.started", version=found.version, pid=os.getpid(), mode=mode)
+        self.readiness.take(found.mailboxes)
         for event, facts in found.notes:
             self.ledger.tell(event, **facts)
         self._adopt_crew(found)
@@ -192,6 +197,8 @@ class Overseer(Bosser):
         self._hear_orphans()
         self.service()
         self._hear_signals()
+        # What a hand said before it ended comes before its end.
+        self.readiness.hear()
         self._hear_alarms()
         self.clinic.round()
         for _ in range(TURN_ROUNDS):
@@ -224,6 +231,7 @@ class Overseer(Bosser):
                 self._mailroom.drop(name)
         for station in self.stations.values():
             station.close()
+        self.readiness.close(stopped=stopped)
         self._mailroom.close()
         self._orphans.close()
         MultiDoerBase.exit(self)
@@ -279,6 +287,7 @@ class Overseer(Bosser):
                 "boss.adopted", adopted=len(findings.adopted), ended=len(findings.ended)
             )
         self._settle_at = now + (0.0 if found.cold else self.config.boss.settle_s)
+        self.readiness.settle()
 
     def _take_over(self, name: str, launcher_id: str | None) -> None:
         """Go on with a living hand."""
@@ -305,6 +314,7 @@ class Overseer(Bosser):
         hand, station = self.hands[name], self.station(name)
         _, station.words = self._survey.fds.pop((name, hand.generation), (None, None))
         end = r.End(at_wall=time.time()) if ended is None else ended.end
+        self.readiness.adopt(hand)
         self.ledger.tell("hand.lost", hand=name, how=end.words, generation=hand.generation)
         self._events.append((name, r.Exited(end, station.last_words().gist)))
         if ended is not None:
@@ -519,6 +529,14 @@ class Overseer(Bosser):
         rests = after.state in r.RESTING
         if rests != (before.state in r.RESTING) or after.leaving != before.leaving:
             self.switchboard.membership_changed()
+    def said(self, name: str, text: str) -> None:
+        """Take note of what a hand says of itself."""
+        hand = self.hands[name]
+        if text != hand.status:
+            self.hands[name] = policy.said(hand, text)
+            self._dirty.add(name)
+            self.ledger.tell("hand.status", hand=name, status=text, generation=hand.generation)
+
         if rests and before.state not in r.RESTING:
             self._give_up_mail(after.name, f"it is {after.state}")
         elif before.state in r.RESTING and not rests:
@@ -547,6 +565,7 @@ class Overseer(Bosser):
         for name, hand in list(self.hands.items()):
             if hand.leaving and roster.at_rest(hand) and name not in self._stops:
                 self._forget_hand(name, hand.asked_by or hand.wanted_by or "hiod")
+        self.readiness.follow(after)
         if self.outcome is not None or not self.settled:
             return
         for name, why in roster.standing(self.roll).items():
@@ -621,7 +640,13 @@ class Overseer(Bosser):
         try:
             box = self._mailroom.bind(name)
             launcher = self.launchers.make(hand.spec.python)
-            launcher.spawn(self.order_for(hand), box)
+            order = self.order_for(hand)
+            if hand.spec.ready.by == "notify":
+                order["notify"] = self.readiness.open(name, launcher)
+                # A program that knows of watchdogs pings at half of this, and is then expected to.
+                usec = round(health.patience_s(hand.spec.health) * 1e6)
+                order["environ"]["WATCHDOG_USEC"] = str(usec)
+            launcher.spawn(order, box)
             station.launcher = launcher
         except SpawnError as error:
             self._events.append((name, r.Refused(error.step, str(error), error.errno, error.path)))
@@ -668,6 +693,8 @@ class Overseer(Bosser):
             with suppress(LauncherError):
                 station.launcher.sweep(name, self.hands[name].generation)
 
+        except SizeError as error:
+            self._events.append((name, r.Refused("mailbox", str(error))))
     def _forget_hand(self, name: str, by: str) -> None:
         """Take a hand out of the crew for good."""
         self.departed[name] = self.hands.pop(name)

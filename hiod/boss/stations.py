@@ -41,6 +41,8 @@ class Station:
         early: a REG that came before the launcher's word: memo, source, credentials.
         beat: its latest heartbeat and beat_at when that came (tyme).
         sample: the latest look at its process.
+        watched: it has pinged its watchdog: it is expected to go on; watchdog_s: it asked to be
+            watched with this patience.
         rss_most: most memory seen.
         health: what the witnesses make of it, once it is up.
         taken: rungs of the ladder taken for the verdict that stands.
@@ -62,6 +64,8 @@ class Station:
     beat: Mapping[str, Any] = field(default_factory=dict)
     beat_at: float | None = None
     sample: Sample | None = None
+    watched: bool = False
+    watchdog_s: float | None = None
     rss_most: int = 0
     health: HealthState | None = None
     taken: set[str] = field(default_factory=set)
@@ -83,6 +87,8 @@ class Station:
         self.beat_at = None
         self.sample = None
         self.rss_most = 0
+        self.watched = False
+        self.watchdog_s = None
         self.health = None
         self.taken = set()
         self.check_at = 0.0

@@ -14,7 +14,7 @@ import orjson
 from hiod.base import crewing
 from hiod.base.crewdoms import HBT, RDY
 from hiod.host import procs
-from hiod.rules import health, policy
+from hiod.rules import health
 from hiod.rules import records as r
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class Switchboard:
         tag = crewing.tagOf(text)
         memo = crewing.read(text) if tag else None
         if memo is None or src is None or cred is None:
-            self._reject(src, "no memo of a hand")
+            self.reject(src, "no memo of a hand")
             return
         if memo.tag == crewing.REG:
             self.register(memo, src, cred)
@@ -76,11 +76,11 @@ class Switchboard:
         name = self._by_addr.get(src)
         hand = self._boss.hands.get(name) if name is not None else None
         if hand is None or hand.process is None:
-            self._reject(src, "no hand's address")
+            self.reject(src, "no hand's address")
         elif memo.name != name:
-            self._reject(src, f"{name} called itself {memo.name}")
+            self.reject(src, f"{name} called itself {memo.name}")
         elif not _speaks_for(hand, cred):
-            self._reject(src, f"process {cred[0]} is not {name}")
+            self.reject(src, f"process {cred[0]} is not {name}")
         elif memo.tag in {RDY, HBT}:
             self._hear_state(hand, memo)
         elif crewing.userTag(memo.tag):
@@ -93,7 +93,7 @@ class Switchboard:
                 generation=hand.generation,
             )
         else:
-            self._reject(src, f"tag {memo.tag} is not for a boss")
+            self.reject(src, f"tag {memo.tag} is not for a boss")
 
     def register(self, memo: MemoDom, src: str, cred: Cred) -> None:
         """Take in a REG: from the process that was started for the hand, or it does not count."""
@@ -101,7 +101,7 @@ class Switchboard:
         name = memo.name
         hand = boss.hands.get(name)
         if hand is None:
-            self._reject(src, f"REG of {name!r}, which is no hand here")
+            self.reject(src, f"REG of {name!r}, which is no hand here")
             return
         station = boss.station(name)
         if hand.process is None and hand.state is r.State.STARTING:
@@ -110,13 +110,13 @@ class Switchboard:
             return
         claim = crewing.claim(memo.load)
         if not _speaks_for(hand, cred):
-            self._reject(src, f"REG of {name} by process {cred[0]}")
+            self.reject(src, f"REG of {name} by process {cred[0]}")
         elif not claim.hio and claim.generation != hand.generation:
-            self._reject(src, f"REG of {name}, generation {claim.generation}")
+            self.reject(src, f"REG of {name}, generation {claim.generation}")
         elif not claim.hio and src != station.addr:
-            self._reject(src, f"REG of {name} from another address")
+            self.reject(src, f"REG of {name} from another address")
         elif self._by_addr.get(src, name) != name:
-            self._reject(src, f"REG of {name} from another hand's address")
+            self.reject(src, f"REG of {name} from another hand's address")
         else:
             if src != station.addr:
                 self.move(name, station, src)
@@ -131,19 +131,18 @@ class Switchboard:
         boss = self._boss
         claim = crewing.claim(memo.load)
         if claim.generation != hand.generation:
-            self._reject(hand.name, f"{memo.tag} of generation {claim.generation}")
+            self.reject(hand.name, f"{memo.tag} of generation {claim.generation}")
             return
         text = memo.load.get("status")
-        if isinstance(text, str) and text != hand.status:
-            boss.hands[hand.name] = policy.said(hand, text)
-            boss.ledger.tell("hand.status", hand=hand.name, status=text, generation=hand.generation)
+        if isinstance(text, str):
+            boss.said(hand.name, text)
         if memo.tag == HBT:
             beat = boss.station(hand.name).hear_beat(memo.load, boss.now())
             boss.clinic.judge(hand.name, health.Evidence(beat=beat))
         if memo.tag == RDY or memo.load.get("ready") is True:
             boss.feed(hand.name, r.SaidReady("memo"))
 
-    def _reject(self, source: str | None, why: str) -> None:
+    def reject(self, source: str | None, why: str) -> None:
         """Count a memo that does not count; say so, but not for every one of a flood."""
         count = self._boss.ledger.count("memos.rejected")
         if count & (count - 1) == 0:

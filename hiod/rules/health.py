@@ -26,9 +26,11 @@ __all__ = [
     "Step",
     "Verdict",
     "begin",
+    "expect",
     "judge",
     "ladder",
     "next_check_at",
+    "patience_s",
     "steps",
     "suspect",
 ]
@@ -178,6 +180,16 @@ def begin(now: float, *, beats: bool) -> HealthState:
         beats: whether it sends heartbeats: registered, and neither hio's nor a command.
     """
     return HealthState(beats=beats, since=now, acts_from=now, beats_from=now)
+
+
+def expect(state: HealthState, now: float) -> HealthState:
+    """Return the health of a hand that has begun to send heartbeats: from now on they may miss."""
+    return state if state.beats else replace(state, beats=True, beats_from=now)
+
+
+def patience_s(limits: Health) -> float:
+    """Return how long a hand may send no heartbeat before that is held against it."""
+    return limits.misses * limits.beat_s
 
 
 def judge(

@@ -35,6 +35,7 @@ _PLAIN = (
     "asked_by",
     "ended_by",
     "leaving",
+    "status",
 )
 
 
@@ -58,7 +59,7 @@ def spec_of(row: Mapping[str, Any]) -> HandSpec:
 
 
 def hand_row(hand: Hand, boot_id: str) -> dict[str, Any]:
-    """Return a hand as plain values. What it says of itself is not kept: it says it again."""
+    """Return a hand as plain values."""
     row: dict[str, Any] = {name: getattr(hand, name) for name in _PLAIN}
     process, end = hand.process, hand.end
     row.update(

@@ -10,6 +10,7 @@ import keyword
 import math
 import re
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from hiod.rules.checking import (
@@ -178,10 +179,27 @@ class Target(Text):
         text = Text.read(self, value, spot)
         if text is BAD or not check_variables(text, spot):
             return BAD
-        if text.startswith(_ABSOLUTE) or split_target(_VARIABLE.sub("1", text)) is not None:
+        if text.startswith(_ABSOLUTE):
+            return text
+        pair = split_target(_VARIABLE.sub("1", text))
+        if pair is not None and not _numeric(pair[0]):
+            # A name would have to be looked up, for which all hands would wait.
+            message = f'must have "localhost" or a numeric address, not the name {pair[0]}'
+            return spot.refuse("not_allowed", message, value)
+        if pair is not None:
             return text
         message = 'must be "host:port" or the absolute path of a socket'
         return spot.refuse("not_allowed", message, value)
+
+
+def _numeric(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def split_target(to: str) -> tuple[str, int] | None:

@@ -1,9 +1,10 @@
 """A boss of a test's own: running and ready in a short directory, gone with all it started.
 
 Load it with ``pytest_plugins = ("support.boss",)`` in a test module and ask for ``boss`` (ready,
-with an empty crew), ``bosses`` (makes them, for tests that need crew files or flags first) or
-``home`` (the short directory). When the test is over the boss is told to stop; the test fails if it
-does not exit 0, or if a process or a socket is left.
+with an empty crew), ``shared`` (the same, but one for all tests of a module, whose crew is empty
+again after each), ``bosses`` (makes them, for tests that need crew files or flags first) or
+``home`` (the short directory). When the test is over the boss is told to stop; the test fails if
+it does not exit 0, or if a process or a socket is left.
 """
 
 from __future__ import annotations
@@ -30,8 +31,6 @@ from hiod.admin.client import Client
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-SUPPORT = Path(__file__).parent
-"""Where Doers for tests lie (``rogue:Busy``); for ``path`` of a spec."""
 PATIENCE_S = 20.0
 
 
@@ -45,6 +44,7 @@ class Boss:
         client: a connection to its admin socket, made at the first call.
         environ: what the next start adds to the environment; None takes a variable away.
         said: what it told its service manager so far, one dict for each datagram.
+        since: events after this one are this test's.
     """
 
     def __init__(self, home: Path) -> None:
@@ -57,6 +57,7 @@ class Boss:
         self.client = Client(self.runtime / "admin.sock")
         self.environ: dict[str, str | None] = {}
         self.said: list[dict[str, str]] = []
+        self.since = 0
         self._manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         self._manager.bind(str(home / "manager.sock"))
 
@@ -203,10 +204,11 @@ class Boss:
             pytest.fail(f"{name} never had {facts}; last: {last}\n{told}")
 
     def event(
-        self, event: str, hand: str | None = None, *, since: int = 0, within_s: float = PATIENCE_S,
-        **facts: Any,
+        self, event: str, hand: str | None = None, *, since: int | None = None,
+        within_s: float = PATIENCE_S, **facts: Any,
     ) -> dict[str, Any]:  # fmt: skip
         """Return the first event of this name (of this hand) with these facts, old or new."""
+        since = self.since if since is None else since
         asked = {"events": [event], "since": since, "names": [hand] if hand else []}
         seen = []
         with Client(self.runtime / "admin.sock") as client, contextlib.closing(
@@ -224,8 +226,8 @@ class Boss:
         pytest.fail(f"the boss ended before {event} of {hand}\n{self.log()}")
 
     def events(self, *names: str, hand: str | None = None) -> list[dict[str, Any]]:
-        """Return the kept events of these names (all without), oldest first."""
-        asked = {"since": 0, "limit": 10_000, "events": list(names)}
+        """Return this test's events of these names (all without), oldest first."""
+        asked = {"since": self.since, "limit": 10_000, "events": list(names)}
         found: list[dict[str, Any]] = self.ask("events", names=[hand] if hand else [], **asked)[
             "events"
         ]
@@ -245,6 +247,19 @@ class Boss:
         return str(self.home / f"{name}.log")
 
     # ------------------------------------------------------------------ the end
+
+    def clear(self) -> None:
+        """Let every hand leave, the stubborn ones by force, and begin a new story."""
+        if self.process is None or self.process.poll() is not None:
+            self.start()
+        for row in self.ask("list")["hands"]:
+            with contextlib.suppress(ProcessLookupError):
+                if row["pid"] is not None and row["state"] != "stopped":
+                    os.kill(row["pid"], signal.SIGCONT)
+        names = list(self.rows())
+        if names:
+            self.ask("remove", names=names, wait="gone", timeout_s=PATIENCE_S)
+        self.since = self.ask("list")["seq"]
 
     def processes(self) -> dict[int, str]:
         """Return every process that has to do with this boss, by what it was given."""
@@ -300,12 +315,36 @@ def processes_of(home: Path) -> dict[int, str]:
     return found
 
 
-@pytest.fixture
-def home() -> Iterator[Path]:
+@contextlib.contextmanager
+def short_directory() -> Iterator[Path]:
     """Give a directory short enough for socket paths."""
     path = Path(tempfile.mkdtemp(prefix="hiod-", dir="/tmp"))
     yield path
     shutil.rmtree(path)
+
+
+@pytest.fixture
+def home() -> Iterator[Path]:
+    """Give a directory short enough for socket paths."""
+    with short_directory() as path:
+        yield path
+
+
+@pytest.fixture(scope="module")
+def standing() -> Iterator[Boss]:
+    """Keep one boss for a module; tests ask for ``shared``."""
+    with short_directory() as path:
+        boss = Boss(path).start()
+        yield boss
+        boss.close()
+
+
+@pytest.fixture
+def shared(standing: Boss) -> Iterator[Boss]:
+    """Give the module's boss, ready and with no hands; not to be killed or stopped."""
+    standing.clear()
+    yield standing
+    standing.clear()
 
 
 @pytest.fixture
