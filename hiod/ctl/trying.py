@@ -7,7 +7,6 @@ or it has been said why not.
 
 from __future__ import annotations
 
-import json
 import shutil
 import signal
 import subprocess
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from hiod.ctl import adding
 from hiod.ctl.arguments import UsageError
+from hiod.rules.writing import toml_key, toml_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,11 +62,10 @@ def _boss(home: Path) -> int:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     }
     try:
-        # A terminal's Ctrl-C reaches the boss as well, which stops its hands; here it only must
-        # not end the waiting.  A handler, unlike SIG_IGN, is not inherited.
-        signal.signal(signal.SIGINT, lambda *_: None)
         with subprocess.Popen(words) as boss:  # noqa: S603 - our own interpreter, no shell
-            for number in (signal.SIGTERM, signal.SIGHUP):
+            # A terminal's Ctrl-C reaches the boss as well, but a signal to this process alone does
+            # not; told twice, the boss still stops its hands once.
+            for number in before:
                 signal.signal(number, lambda *_: boss.terminate())
             return boss.wait()
     finally:
@@ -89,12 +88,7 @@ def crew_file(what: Sequence[str]) -> str:
                     f'hiodctl try: "{name}" is there twice; one crew has one of a name'
                 )
             specs[name] = spec
-    return "\n".join(
-        "\n".join(
-            [f"[hand.{_key(name)}]", *(f"{_key(k)} = {toml(v)}" for k, v in spec.items()), ""]
-        )
-        for name, spec in specs.items()
-    )
+    return "\n".join(toml_table(f"hand.{toml_key(name)}", spec) for name, spec in specs.items())
 
 
 def _specs(word: str) -> list[dict[str, Any]]:
@@ -107,19 +101,3 @@ def _specs(word: str) -> list[dict[str, Any]]:
     if not (colon and module and attribute):
         raise UsageError(f"hiodctl try: {word} is neither a file nor a module:attribute")
     return [{"name": attribute.lower(), "doers": [word], "path": [str(Path.cwd())]}]
-
-
-def toml(value: Any) -> str:
-    """Write a value that TOML or JSON gave as TOML, on one line."""
-    if isinstance(value, dict):
-        return "{ " + ", ".join(f"{_key(k)} = {toml(v)}" for k, v in value.items()) + " }"
-    if isinstance(value, list):
-        return "[" + ", ".join(toml(item) for item in value) + "]"
-    if isinstance(value, bool | str):
-        # What JSON writes of these, TOML reads; DEL it wants escaped.
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-    return str(value)
-
-
-def _key(key: Any) -> str:
-    return toml(str(key))

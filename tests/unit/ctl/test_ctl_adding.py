@@ -6,6 +6,7 @@ import pytest
 
 from hiod.ctl import adding, trying
 from hiod.ctl.arguments import UsageError, parse
+from hiod.rules.writing import toml
 
 
 def specs(*words, text=None, directory="/home/a"):
@@ -124,4 +125,4 @@ def test_try_refuses_what_is_neither_file_nor_reference():
     [True, 3, 0.5, float("inf"), 'a"b\\c\n\x7f\x01é😀', [1, "a", []], {"a b": {"c": [{"d": 1}]}}],
 )
 def test_what_toml_gave_is_written_as_toml_that_gives_it_again(value):
-    assert tomllib.loads(f"k = {trying.toml(value)}")["k"] == value
+    assert tomllib.loads(f"k = {toml(value)}")["k"] == value
