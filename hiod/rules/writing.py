@@ -33,7 +33,7 @@ def toml(value: object) -> str:
     if isinstance(value, str):
         # JSON's escapes are TOML's; DEL is the one character that only TOML wants escaped.
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-    return json.dumps(value)
+    return str(value) if isinstance(value, float) else json.dumps(value)  # "inf" is TOML's
 
 
 def toml_key(name: str) -> str:
