@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import shlex
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -13,10 +15,12 @@ import pytest
 from support.waiting import wait_until
 
 from hiod import demo
+from hiod.ctl.arguments import parse
 
 pytest_plugins = ("support.boss",)
 
 ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
 SHOW = [sys.executable, str(ROOT / "etc/demo/show.py")]
 
 
@@ -157,3 +161,31 @@ def test_a_summary_is_one_brief_and_a_line_for_each_thing():
 
 def test_a_store_without_readings_is_said_to_have_none():
     assert demo.summed_up({}) == ["no readings yet"]
+
+
+# ---------------------------------------------------------------------------- what the README shows
+
+
+def test_the_first_crew_of_the_readme_runs_as_shown(bosses):
+    boss = bosses()
+    (program,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    (crew,) = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+    (boss.config / "feeding.py").write_text(program)
+    boss.crew(crew.replace("8123", port))
+
+    boss.start()
+
+    for name in ("counter", "feeder-0", "feeder-1", "web"):
+        boss.until(name, state="ready")
+    wait_until(lambda: re.fullmatch(r"\d+ from 2 feeders", boss.row("counter")["status"]))
+    assert [row["restarts"] for row in boss.rows().values()] == [0, 0, 0, 0]
+
+
+def test_every_command_of_the_readme_can_be_said():
+    said = re.findall(r"^\$ hiodctl (.*)$", README, re.MULTILINE)
+
+    assert len(said) > 10
+    for line in said:
+        parse(shlex.split(line))
