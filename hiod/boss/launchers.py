@@ -1,7 +1,9 @@
 """The launchers of a boss: its own, one for each python, and those of earlier bosses.
 
-Decides which launcher makes a new hand: always one that this boss started, so that code and
-environment are its own. Invariant: a launcher that is gone is never spoken to again.
+Decides which launcher makes a new hand, and which holds what is to outlive the boss: always one
+that this boss started, so that code and environment are its own. Launchers of earlier bosses are
+let go when their last hand has ended. Invariants: a launcher that is gone is never spoken to again;
+none is let go before another holds what it held.
 """
 
 from __future__ import annotations
@@ -11,11 +13,11 @@ import select
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from hiod.errors import LauncherError
+from hiod.errors import LauncherError, SpawnError
 from hiod.host.launching import Gone, Launcher
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
     from hiod.host.launching import Event
 
@@ -25,7 +27,7 @@ class Launchers:
 
     Args:
         runtime: the boss's runtime directory.
-        memo_fd: the boss's memo socket, of which each launcher keeps a copy.
+        keepsakes: says what is to outlive the boss, by name: its memo socket and the mailboxes.
         nofile: the descriptor limit this boss was given, which its hands are to have.
         started: told of each launcher that is started.
     """
@@ -33,12 +35,12 @@ class Launchers:
     def __init__(
         self,
         runtime: str,
-        memo_fd: int,
+        keepsakes: Callable[[], Mapping[str, int]],
         nofile: tuple[int, int],
         started: Callable[[Launcher], None],
     ) -> None:
         self._runtime = runtime
-        self._memo_fd = memo_fd
+        self._keepsakes = keepsakes
         self._nofile = nofile
         self._started = started
         self._known: dict[str, Launcher] = {}
@@ -75,7 +77,8 @@ class Launchers:
                 resource.prlimit(found.pid, resource.RLIMIT_NOFILE, self._nofile)
             self.have(found)
             self._own[python] = found
-            found.hold("boss", self._memo_fd)
+            for what, fd in self._keepsakes().items():
+                found.hold(what, fd)
             self._started(found)
         return found
 
@@ -96,6 +99,34 @@ class Launchers:
         self._known.pop(launcher.id, None)
         self._own = {python: one for python, one in self._own.items() if one is not launcher}
         self._epoll.unregister(launcher.fileno())
+
+    def keep(self, what: str, fd: int) -> None:
+        """Have something held so that it outlives the boss."""
+        for launcher in self._own.values():
+            with suppress(LauncherError):
+                launcher.hold(what, fd)
+
+    def tidy(self, busy: Collection[Launcher], *, needed: bool) -> None:
+        """Let go of earlier bosses' launchers that have no hand; see that somebody holds on.
+
+        Args:
+            busy: those that have living hands.
+            needed: there are hands for which something is to be held.
+        """
+        idle = [one for one in self if one not in self._own.values() and one not in busy]
+        if needed and not self._own and (idle or not self._known):
+            with suppress(SpawnError):  # told when a hand is to be started with it
+                self.make(None)
+        if needed and not self._own:
+            return
+        for launcher in idle:
+            with suppress(LauncherError):
+                launcher.retire()
+
+    def keep_again(self) -> None:
+        """Have everything held anew: a launcher that held some of it is gone."""
+        for what, fd in self._keepsakes().items():
+            self.keep(what, fd)
 
     def drop(self, name: str) -> None:
         """Have every launcher let go of a mailbox."""

@@ -27,6 +27,10 @@ class Mailroom:
     def __contains__(self, name: str) -> bool:
         return name in self._boxes
 
+    def fds(self) -> dict[str, int]:
+        """Return the descriptor of each mailbox, by hand."""
+        return {name: box.fileno() for name, box in self._boxes.items()}
+
     def path(self, name: str) -> str:
         """Return where the mailbox of ``name`` is, or would be."""
         return str(self._folder / f"{name}.uxd")

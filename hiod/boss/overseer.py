@@ -117,7 +117,10 @@ class Overseer(Bosser):
         self.readiness = Readiness(self, around.places.mailboxes)
         self.deadlines.append(self.readiness.next_at)
         self.launchers = Launchers(
-            str(around.places.runtime), around.memo_fd, around.nofile, self._launcher_started
+            str(around.places.runtime),
+            lambda: {"boss": around.memo_fd, **mailroom.fds()},
+            around.nofile,
+            self._launcher_started,
         )
         self._survey = survey
         self._mailroom = mailroom
@@ -130,6 +133,7 @@ class Overseer(Bosser):
         self._signalled: list[int] = []
         self._orphans = select.epoll()
         self._orphan_of: dict[int, str] = {}
+        self._tidy = False  # launchers may have become idle, or are gone
         self._settle_at = math.inf
         self._expected_at = math.inf
         self._order_new = True
@@ -157,7 +161,7 @@ class Overseer(Bosser):
 
     def token_of(self, hand: r.Hand) -> str:
         """Return the mark of a hand's present incarnation."""
-        return f"{self.around.crew_id}.{hand.name}.{hand.generation}"
+        return r.token_of(self.around.crew_id, hand.name, hand.generation)
 
     # ------------------------------------------------------------------ life
 
@@ -170,11 +174,11 @@ class Overseer(Bosser):
         self.ledger.know({name: hand for name, (hand, _) in found.hands.items()})
         for launcher in found.launchers:
             self.launchers.have(launcher)
+        self.readiness.take(found.mailboxes)
         for name, fd in found.mailboxes.items():
             self._mailroom.take(name, fd)
         mode = "a fresh start" if found.cold else "adopting"
         self.ledger.tell("boss.started", version=found.version, pid=os.getpid(), mode=mode)
-        self.readiness.take(found.mailboxes)
         for event, facts in found.notes:
             self.ledger.tell(event, **facts)
         self._adopt_crew(found)
@@ -193,12 +197,12 @@ class Overseer(Bosser):
         """Take one turn: gather, decide, write down, do."""
         self._turning = True
         self.clinic.excuse(tyme - self._expected_at)
+        # What a hand said before it ended comes before its end.
+        self.readiness.hear()
         self._hear_launchers()
         self._hear_orphans()
         self.service()
         self._hear_signals()
-        # What a hand said before it ended comes before its end.
-        self.readiness.hear()
         self._hear_alarms()
         self.clinic.round()
         for _ in range(TURN_ROUNDS):
@@ -208,6 +212,7 @@ class Overseer(Bosser):
             if not self._events:
                 break
         self._turning = False
+        self._tidy_up()
         if self.outcome is None:
             self.switchboard.send_book()
         self._settle()
@@ -223,15 +228,16 @@ class Overseer(Bosser):
     def exit(self) -> None:
         """Let go of everything; the hands, if any, live on."""
         stopped = self.outcome == "stop"
-        self.ledger.tell("boss.stopped", how="stopped" if stopped else "its hands live on")
+        how = "all hands have ended" if stopped else "its hands live on"
+        self.ledger.tell("boss.stopped", how=how)
         self.ledger.commit()
+        self.readiness.close(stopped=stopped)
         self.launchers.close(retire=stopped)
         if stopped:
             for name in list(self.hands):
                 self._mailroom.drop(name)
         for station in self.stations.values():
             station.close()
-        self.readiness.close(stopped=stopped)
         self._mailroom.close()
         self._orphans.close()
         MultiDoerBase.exit(self)
@@ -278,7 +284,10 @@ class Overseer(Bosser):
             self.ledger.tell("process.unknown", pid=one.process.pid, claims=one.name)
         for ended in findings.stale:
             self._forget_end(self.launchers.get(ended.launcher), ended.name, ended.generation)
+        found.let_go()
+        self._tidy = not found.cold
         self.line_up()
+        self.readiness.settle()
         for name in self.hands:
             self._set_alarm(name)
         self._dirty.update(self.hands)
@@ -287,7 +296,6 @@ class Overseer(Bosser):
                 "boss.adopted", adopted=len(findings.adopted), ended=len(findings.ended)
             )
         self._settle_at = now + (0.0 if found.cold else self.config.boss.settle_s)
-        self.readiness.settle()
 
     def _take_over(self, name: str, launcher_id: str | None) -> None:
         """Go on with a living hand."""
@@ -306,15 +314,15 @@ class Overseer(Bosser):
             self.ledger.tell(
                 "hand.adopted", hand=name, pid=hand.process.pid, generation=hand.generation
             )
-        if hand.registered:
-            self.switchboard.say_hey(hand, station.token)
+        self.readiness.adopt(hand)
+        if hand.registered or hand.spec.doers is not None:
+            self.switchboard.say_hey(hand)
 
     def _mourn_absent(self, name: str, ended: adoption.Ended | None) -> None:
         """Take in the end of a hand that ended while there was no boss."""
         hand, station = self.hands[name], self.station(name)
         _, station.words = self._survey.fds.pop((name, hand.generation), (None, None))
         end = r.End(at_wall=time.time()) if ended is None else ended.end
-        self.readiness.adopt(hand)
         self.ledger.tell("hand.lost", hand=name, how=end.words, generation=hand.generation)
         self._events.append((name, r.Exited(end, station.last_words().gist)))
         if ended is not None:
@@ -415,6 +423,7 @@ class Overseer(Bosser):
             self._events.append((name, r.Exited(end, self.station(name).last_words().gist)))
         if message.words >= 0:
             os.close(message.words)
+        self._tidy = True
         self._forget_end(launcher, name, generation)
 
     def _forget_end(self, launcher: launching.Launcher | None, name: str, generation: int) -> None:
@@ -430,14 +439,20 @@ class Overseer(Bosser):
     def _hear_gone(self, launcher: launching.Launcher, why: str) -> None:
         """A launcher is gone: its hands live on, watched by their pidfds."""
         alive = 0
+        self._tidy = True
+        born = self._find_born(launcher)
         for name, station in self.stations.items():
             hand = self.hands.get(name)
             if station.launcher is not launcher or hand is None:
                 continue
             station.launcher = None
-            if hand.process is not None:
+            process = hand.process or born.get(self.token_of(hand))
+            if process is not None:
                 alive += 1
-                self._watch_orphan(name, hand.process)
+                if hand.process is None:
+                    self._events.append((name, r.Spawned(process)))
+                    self.clinic.begin(hand, process)
+                self._watch_orphan(name, process)
             elif hand.state in r.LIVE:
                 self._events.append((name, r.Refused("launcher", f"its launcher {why}")))
         if alive or self.outcome is None:
@@ -445,11 +460,37 @@ class Overseer(Bosser):
                 "launcher.gone", launcher=launcher.id, pid=launcher.pid, hands=alive, why=why
             )
 
+    def _find_born(self, launcher: launching.Launcher) -> dict[str, r.ProcessId]:
+        """Look for hands that a launcher made and did not live to tell of, by token."""
+        ordered = [
+            self.token_of(hand)
+            for name, hand in self.hands.items()
+            if hand.process is None
+            and hand.state in r.LIVE
+            and self.station(name).launcher is launcher
+        ]
+        return launching.find_hands(ordered)
+
+    def _tidy_up(self) -> None:
+        """Let go of launchers that are not needed any more; keep what others held."""
+        if not self._tidy or self.outcome is not None:
+            return
+        self._tidy = False
+        busy = [
+            self.stations[name].launcher
+            for name, hand in self.hands.items()
+            if hand.state in r.LIVE and name in self.stations
+        ]
+        needed = any(hand.state not in r.RESTING for hand in self.hands.values())
+        self.launchers.tidy([one for one in busy if one is not None], needed=needed)
+
     def _watch_orphan(self, name: str, process: r.ProcessId) -> None:
         """Watch a hand without a launcher; nobody can know how it will end."""
         station = self.station(name)
         if station.pidfd is None:
             station.pidfd = procs.open_pidfd(process)
+        if station.words is None:
+            station.words = launching.find_words(process)
         if station.pidfd is None:
             self._events.append((name, r.Exited(r.End(at_wall=time.time()))))
             return
@@ -488,6 +529,14 @@ class Overseer(Bosser):
         if not self._turning:
             self.wake()
 
+    def said(self, name: str, text: str) -> None:
+        """Take note of what a hand says of itself."""
+        hand = self.hands[name]
+        if text != hand.status:
+            self.hands[name] = policy.said(hand, text)
+            self._dirty.add(name)
+            self.ledger.tell("hand.status", hand=name, status=text, generation=hand.generation)
+
     def stop(self, names: Iterable[str], event: r.StopAsked) -> None:
         """Ask hands to end, those that come after others first."""
         self._stops.update(dict.fromkeys(names, event))
@@ -516,6 +565,7 @@ class Overseer(Bosser):
             return
         self.hands[name] = after
         self._dirty.add(name)
+        self.readiness.follow(after)
         if after.wake_at != hand.wake_at:
             self._set_alarm(name)
         if after.state is not hand.state or after.leaving != hand.leaving:
@@ -529,14 +579,6 @@ class Overseer(Bosser):
         rests = after.state in r.RESTING
         if rests != (before.state in r.RESTING) or after.leaving != before.leaving:
             self.switchboard.membership_changed()
-    def said(self, name: str, text: str) -> None:
-        """Take note of what a hand says of itself."""
-        hand = self.hands[name]
-        if text != hand.status:
-            self.hands[name] = policy.said(hand, text)
-            self._dirty.add(name)
-            self.ledger.tell("hand.status", hand=name, status=text, generation=hand.generation)
-
         if rests and before.state not in r.RESTING:
             self._give_up_mail(after.name, f"it is {after.state}")
         elif before.state in r.RESTING and not rests:
@@ -555,7 +597,7 @@ class Overseer(Bosser):
         self._give_up_mail(name, "it was not there")
         # What refuses is told when the hand is spawned, which needs the mailbox too.
         with suppress(OSError):
-            self._mailroom.bind(name)
+            self.launchers.keep(name, self._mailroom.bind(name))
 
     def _order(self) -> None:
         """Let hands start and stop whose turn it is; say whom the others wait for."""
@@ -565,7 +607,6 @@ class Overseer(Bosser):
         for name, hand in list(self.hands.items()):
             if hand.leaving and roster.at_rest(hand) and name not in self._stops:
                 self._forget_hand(name, hand.asked_by or hand.wanted_by or "hiod")
-        self.readiness.follow(after)
         if self.outcome is not None or not self.settled:
             return
         for name, why in roster.standing(self.roll).items():
@@ -652,6 +693,8 @@ class Overseer(Bosser):
             self._events.append((name, r.Refused(error.step, str(error), error.errno, error.path)))
         except LauncherError as error:
             self._events.append((name, r.Refused("launcher", str(error))))
+        except SizeError as error:
+            self._events.append((name, r.Refused("mailbox", str(error))))
         except OSError as error:
             path = str(error.filename or self._mailroom.path(name))
             why = f"{error.strerror or error}: {path}"
@@ -693,8 +736,6 @@ class Overseer(Bosser):
             with suppress(LauncherError):
                 station.launcher.sweep(name, self.hands[name].generation)
 
-        except SizeError as error:
-            self._events.append((name, r.Refused("mailbox", str(error))))
     def _forget_hand(self, name: str, by: str) -> None:
         """Take a hand out of the crew for good."""
         self.departed[name] = self.hands.pop(name)

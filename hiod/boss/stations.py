@@ -37,7 +37,7 @@ class Station:
         hio: it speaks as hio's hands do.
         told: what a hio hand was ever told of the book: it survives no contradiction.
         answered: it has spoken to this boss.
-        adopted_at: wall time when this boss took it over from an earlier one.
+        adopted_at: wall time when this boss took it over from an earlier one; greeted: it was told.
         early: a REG that came before the launcher's word: memo, source, credentials.
         beat: its latest heartbeat and beat_at when that came (tyme).
         sample: the latest look at its process.
@@ -60,12 +60,13 @@ class Station:
     told: dict[str, str] = field(default_factory=dict)
     answered: bool = True
     adopted_at: float | None = None
+    greeted: bool = False
     early: Any = None
     beat: Mapping[str, Any] = field(default_factory=dict)
     beat_at: float | None = None
-    sample: Sample | None = None
     watched: bool = False
     watchdog_s: float | None = None
+    sample: Sample | None = None
     rss_most: int = 0
     health: HealthState | None = None
     taken: set[str] = field(default_factory=set)
@@ -82,13 +83,14 @@ class Station:
         self.told = {}
         self.answered = True
         self.adopted_at = None
+        self.greeted = False
         self.early = None
         self.beat = {}
         self.beat_at = None
-        self.sample = None
-        self.rss_most = 0
         self.watched = False
         self.watchdog_s = None
+        self.sample = None
+        self.rss_most = 0
         self.health = None
         self.taken = set()
         self.check_at = 0.0

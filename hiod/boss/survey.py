@@ -11,6 +11,7 @@ import select
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -19,15 +20,17 @@ from hiod.errors import StoreError
 from hiod.host import launching, procs
 from hiod.rules import keeping
 from hiod.rules.adoption import Ended, Seen
-from hiod.rules.records import End, Hand, ProcessId
+from hiod.rules.records import LIVE, End, Hand, ProcessId, token_of
 from hiod.rules.roster import Member
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from hiod.boss.places import Places
     from hiod.host.store import Saved
 
+AGAIN_S = 0.005
+"""Between two knocks at a launcher that still has another boss."""
 REPLAY_S = 5.0
 """How long launchers may take to tell what they know; they are asked only for what is in memory."""
 
@@ -67,6 +70,14 @@ class Survey:
         """Whether nobody is alive."""
         return not self.seen and not self.alive
 
+    def let_go(self) -> None:
+        """Close the descriptors that nobody took out."""
+        for fds in self.fds.values():
+            for fd in fds:
+                if fd is not None:
+                    os.close(fd)
+        self.fds.clear()
+
 
 def survey(places: Places, saved: Saved, version: str) -> Survey:
     """Look at everything an earlier boss may have left.
@@ -79,6 +90,7 @@ def survey(places: Places, saved: Saved, version: str) -> Survey:
     found.last_seq = saved.last_seq
     _read(found, saved)
     _ask_launchers(found, places)
+    _look_for_unrecorded(found, saved.meta.get("crew_id", ""))
     reported = {one.process for one in found.seen}
     for hand, boot in found.hands.values():
         process = hand.process
@@ -90,6 +102,23 @@ def survey(places: Places, saved: Saved, version: str) -> Survey:
         ):
             found.alive.add(process)
     return found
+
+
+def _look_for_unrecorded(found: Survey, crew_id: str) -> None:
+    """Find hands that were born when boss and launcher died, before anybody wrote them down."""
+    told = {(one.name, one.generation) for one in found.seen}
+    told |= {(one.name, one.generation) for one in found.ends}
+    sought = {
+        token_of(crew_id, name, hand.generation): hand
+        for name, (hand, boot) in found.hands.items()
+        if hand.state in LIVE
+        and hand.process is None
+        and boot == found.boot_id
+        and (name, hand.generation) not in told
+    }
+    for token, process in launching.find_hands(sought).items():
+        hand = sought[token]
+        found.seen.append(Seen(hand.name, hand.generation, token, process, launcher=""))
 
 
 def _read(found: Survey, saved: Saved) -> None:
@@ -109,26 +138,57 @@ def _read(found: Survey, saved: Saved) -> None:
 
 
 def _ask_launchers(found: Survey, places: Places) -> None:
-    """Let every living launcher tell what it holds, until it says that was all."""
-    asked = launching.Launcher.find(str(places.runtime))
+    """Let every living launcher tell what it holds, until it says that was all.
+
+    One that still has another boss is asked again: the locks are ours, so that other one is
+    dying, and its launcher has not been told by the kernel yet.
+    """
+    runtime = str(places.runtime)
     deadline = time.monotonic() + REPLAY_S
+    busy = _ask(found, launching.Launcher.find(runtime), deadline)
+    while busy and time.monotonic() < deadline:
+        select.select((), (), (), AGAIN_S)
+        busy = _ask(found, launching.Launcher.find(runtime, only=busy), deadline)
+
+
+def _ask(found: Survey, asked: Iterable[launching.Launcher], deadline: float) -> set[str]:
+    """Let these launchers tell what they hold; return the ids of those that turned us away."""
+    busy: set[str] = set()
     poll = select.poll()
-    for launcher in asked:
-        poll.register(launcher.fileno(), select.POLLIN)
     waiting = {launcher.fileno(): launcher for launcher in asked}
+    for fd in waiting:
+        poll.register(fd, select.POLLIN)
     while waiting and (left := deadline - time.monotonic()) > 0:
         for fd, _ in poll.poll(left * 1000):
-            if _take(found, waiting[fd]):
+            launcher = waiting[fd]
+            outcome = _take(found, launcher)
+            if outcome is not None:
                 poll.unregister(fd)
                 del waiting[fd]
+            if outcome is Outcome.BUSY:
+                busy.add(launcher.id)
     for launcher in waiting.values():
         # It neither speaks nor ends. Its hands are found by the records, as if it were gone.
-        found.notes.append(("launcher.gone", {"launcher": launcher.id, "pid": None, "hands": 0}))
+        facts = {"launcher": launcher.id, "pid": launcher.pid, "hands": "unknown"}
+        found.notes.append(("launcher.gone", facts))
         launcher.close()
+    return busy
 
 
-def _take(found: Survey, launcher: launching.Launcher) -> bool:
-    """Take in what one launcher says; True when it has said all, or is gone."""
+class Outcome(Enum):
+    """What became of asking a launcher."""
+
+    TOLD = "it told all it knows"
+    BUSY = "it has another boss"
+    GONE = "it is gone"
+
+
+def _take(found: Survey, launcher: launching.Launcher) -> Outcome | None:
+    """Take in what one launcher says; return what became of it, None while it goes on telling.
+
+    What it says behind the replay is news, and no less true: a hand may end while we look.
+    """
+    outcome = None
     for message in launcher.take():
         match message:
             case launching.Held(fd=-1):
@@ -141,31 +201,42 @@ def _take(found: Survey, launcher: launching.Launcher) -> bool:
                 else:
                     found.mailboxes[name] = fd
             case launching.Living():
-                process = ProcessId(message.pid, message.started_at, message.boot_id)
-                found.seen.append(
-                    Seen(message.name, message.generation, message.token, process, launcher.id)
-                )
-                fds = (_held(message.pidfd), _held(message.words))
-                found.fds[message.name, message.generation] = fds
+                _take_living(found, message)
             case launching.Exited():
-                end = End(
-                    message.code,
-                    message.signal,
-                    message.core,
-                    message.at,
-                    message.maxrss_kb * 1024,
-                )
-                found.ends.append(Ended(message.name, message.generation, end, launcher.id))
-                found.fds[message.name, message.generation] = (None, _held(message.words))
+                _take_exit(found, message)
             case launching.Replayed():
                 found.launchers.append(launcher)
-                return True
+                outcome = Outcome.TOLD
             case launching.Gone():
                 launcher.close()
-                return True
+                with suppress(ValueError):
+                    found.launchers.remove(launcher)
+                return Outcome.BUSY if message.busy else Outcome.GONE
             case _:
                 pass
-    return False
+    return outcome
+
+
+def _take_living(found: Survey, message: launching.Living) -> None:
+    process = ProcessId(message.pid, message.started_at, message.boot_id)
+    found.seen.append(
+        Seen(message.name, message.generation, message.token, process, message.launcher)
+    )
+    fds = (_held(message.pidfd), _held(message.words))
+    found.fds[message.name, message.generation] = fds
+
+
+def _take_exit(found: Survey, message: launching.Exited) -> None:
+    end = End(message.code, message.signal, message.core, message.at, message.maxrss_kb * 1024)
+    key = (message.name, message.generation)
+    found.ends.append(Ended(*key, end, message.launcher))
+    pidfd, words = found.fds.pop(key, (None, None))
+    if pidfd is not None:
+        os.close(pidfd)
+    if message.words >= 0:
+        words = message.words
+    found.fds[key] = (None, words)
+    found.seen = [one for one in found.seen if (one.name, one.generation) != key]
 
 
 def _keep_boss(found: Survey, fd: int) -> None:

@@ -122,6 +122,8 @@ class Switchboard:
                 self.move(name, station, src)
             station.hio = claim.hio
             station.answered = True
+            if station.adopted_at is not None and not station.greeted and not station.hio:
+                self.say_hey(hand)
             self.say(name, crewing.ack(boss.name, name, src))
             self._say_book(name)
             if not hand.registered:
@@ -160,10 +162,12 @@ class Switchboard:
         text = crewing.end(self._boss.name, generation=hand.generation, seq=self._next())
         self.say(hand.name, text)
 
-    def say_hey(self, hand: r.Hand, token: str) -> None:
-        """Tell a hand of an earlier boss that a new one is here."""
+    def say_hey(self, hand: r.Hand) -> None:
+        """Tell a hand of an earlier boss that a new one is here: from then on it hears this one."""
+        station = self._boss.station(hand.name)
+        station.greeted = True
         text = crewing.hey(
-            self._boss.name, generation=hand.generation, seq=self._next(), token=token
+            self._boss.name, generation=hand.generation, seq=self._next(), token=station.token
         )
         self.say(hand.name, text)
 

@@ -22,13 +22,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 import orjson
 
 from hiod.hand import environ, kin, main, words
-from hiod.host.packets import BAD_START, DUMP_SIGNAL
+from hiod.host.packets import BAD_START, DUMP_SIGNAL, MAILBOX_FD, TOKEN_FD, TOKENS, WORDS_FD
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-_MAILBOX, _WORDS, _TOKEN, _FREE = 3, 4, 5, 6
-"""Where a hand finds its descriptors, and the first number that is its own."""
+_FREE = 6
+"""The first descriptor that is a hand's own."""
 
 _NOT_FOUND, _NOT_EXECUTABLE = 127, 126  # as sh says it
 _COMM_BYTES = 15
@@ -70,7 +70,7 @@ def bear(gifts: Gifts, ground: Ground) -> NoReturn:
         _settle(gifts)
         code = _live(raw, ground, mailbox=gifts.mailbox >= 0)
     except BaseException as ex:  # noqa: BLE001 - whatever it is, the launcher's frames end here
-        words.say_uncaught(_WORDS, ex, name="?", generation=0, journal="")
+        words.say_uncaught(WORDS_FD, ex, name="?", generation=0, journal="")
     finally:
         os._exit(code)
 
@@ -85,12 +85,12 @@ def _forget_signals(ground: Ground) -> None:
 def _settle(gifts: Gifts) -> None:
     """Put the gifts where hands expect them and close everything else."""
     lifted = [fd if fd < 0 else fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _FREE) for fd in gifts]
-    for fd, place in zip(lifted[1:], (_MAILBOX, _WORDS, 1, 2), strict=True):
+    for fd, place in zip(lifted[1:], (MAILBOX_FD, WORDS_FD, 1, 2), strict=True):
         if fd >= 0:
             os.dup2(fd, place, inheritable=place <= 2)  # noqa: PLR2004 - stdio
     if gifts.mailbox < 0:
-        os.closerange(_MAILBOX, _WORDS)
-    os.closerange(_WORDS + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+        os.closerange(MAILBOX_FD, WORDS_FD)
+    os.closerange(WORDS_FD + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
 
 
 def _live(raw: bytes, ground: Ground, *, mailbox: bool) -> int:
@@ -100,14 +100,14 @@ def _live(raw: bytes, ground: Ground, *, mailbox: bool) -> int:
         name, generation = str(order["name"]), int(order["generation"])
         steps = _steps(order, ground)
     except (ValueError, TypeError, KeyError) as ex:
-        words.say_refusal(_WORDS, "order", "read the order", ex)
+        words.say_refusal(WORDS_FD, "order", "read the order", ex)
         return BAD_START
     for step, doing, act in steps:
         try:
             act()
         # An order whose values are of the wrong type is the boss's mistake: say so and end.
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as ex:
-            words.say_refusal(_WORDS, step, doing, ex)
+            words.say_refusal(WORDS_FD, step, doing, ex)
             return BAD_START
     if order.get("command"):
         return _execute(order, mailbox=mailbox)
@@ -165,7 +165,7 @@ def _journal(name: str, directory: str) -> int:
         sock.sendall(f"hiod-{name}\n\n6\n1\n0\n0\n0\n".encode())
     except OSError as ex:
         sock.close()
-        words.say_refusal(_WORDS, "note", "reach the journal, logging is inherited", ex, path)
+        words.say_refusal(WORDS_FD, "note", "reach the journal, logging is inherited", ex, path)
         return -1
     return sock.detach()
 
@@ -202,10 +202,10 @@ def _surround(order: dict[str, Any]) -> None:
             if not optional:
                 raise
             if not isinstance(ex, FileNotFoundError):
-                words.say_refusal(_WORDS, "note", "read the optional env_file", ex, path)
+                words.say_refusal(WORDS_FD, "note", "read the optional env_file", ex, path)
     variables, notes = environ.compose(texts, order.get("env") or {})
     for note in notes:
-        words.say(_WORDS, "note", f"env_file: {note}")
+        words.say(WORDS_FD, "note", f"env_file: {note}")
     variables |= order.get("environ") or {}
     if order.get("notify"):
         variables["NOTIFY_SOCKET"] = order["notify"]
@@ -215,20 +215,20 @@ def _surround(order: dict[str, Any]) -> None:
 def _execute(order: dict[str, Any], *, mailbox: bool) -> int:
     """Execute the command; return only if that is refused, with the exit code sh would give."""
     if mailbox:
-        os.set_inheritable(_MAILBOX, True)
-        os.environ["HIOD_MEMO_FD"] = str(_MAILBOX)
-    token = os.memfd_create("hiod-token", 0)
-    os.dup2(token, _TOKEN)
-    os.write(_TOKEN, str(order.get("token") or "").encode())
-    os.lseek(_TOKEN, 0, os.SEEK_SET)
-    if token != _TOKEN:
+        os.set_inheritable(MAILBOX_FD, True)
+        os.environ["HIOD_MEMO_FD"] = str(MAILBOX_FD)
+    token = os.memfd_create(TOKENS, 0)
+    os.dup2(token, TOKEN_FD)
+    os.write(TOKEN_FD, str(order.get("token") or "").encode())
+    os.lseek(TOKEN_FD, 0, os.SEEK_SET)
+    if token != TOKEN_FD:
         os.close(token)
-    os.environ["HIOD_TOKEN_FD"] = str(_TOKEN)
+    os.environ["HIOD_TOKEN_FD"] = str(TOKEN_FD)
     argv = [str(word) for word in order["command"]]
     try:
         os.execvp(argv[0], argv)  # noqa: S606 - a command is an argv, no shell is wanted
     except (OSError, ValueError) as ex:
-        words.say_refusal(_WORDS, "exec", "execute", ex, argv[0])
+        words.say_refusal(WORDS_FD, "exec", "execute", ex, argv[0])
         missing = isinstance(ex, (FileNotFoundError, NotADirectoryError))
         return _NOT_FOUND if missing else _NOT_EXECUTABLE
 
@@ -258,9 +258,10 @@ def _work(order: dict[str, Any], ground: Ground, *, mailbox: bool) -> int:
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    faulthandler.enable(file=_WORDS, all_threads=True)
-    faulthandler.register(DUMP_SIGNAL, file=_WORDS, all_threads=True, chain=False)
+    faulthandler.enable(file=WORDS_FD, all_threads=True)
+    faulthandler.register(DUMP_SIGNAL, file=WORDS_FD, all_threads=True, chain=False)
     sys.argv = [str(order["name"])]
     gc.enable()
-    code = main.work(order, ground.sys_path, mailbox=_MAILBOX if mailbox else -1, words_fd=_WORDS)
+    box = MAILBOX_FD if mailbox else -1
+    code = main.work(order, ground.sys_path, mailbox=box, words_fd=WORDS_FD)
     return main.wind_up(code)

@@ -77,7 +77,12 @@ class _Boss:
         return len(self._unsent) > MAX_QUEUED
 
     def lives(self) -> bool:
-        return self.pidfd < 0 or not select.select((self.pidfd,), (), (), 0)[0]
+        """Whether anybody is there to hear; what a dead boss has said may still be unread."""
+        poll = select.poll()
+        poll.register(self.sock, 0)  # only its end, which is told unasked
+        if self.pidfd >= 0:
+            poll.register(self.pidfd, select.POLLIN)
+        return not poll.poll(0)
 
     def tell(self, op: str, fds: Sequence[int] = (), **facts: Any) -> None:
         """Send one packet, or keep it (and copies of its descriptors) until there is room."""
@@ -256,8 +261,11 @@ class Launcher:
         boss.tell("replayed")
 
     def _hold(self, _boss: _Boss, message: dict[str, Any], fds: list[int]) -> None:
-        what = str(message["what"])
-        copy = os.dup(fds[0])
+        self._keep(str(message["what"]), fds[0])
+
+    def _keep(self, what: str, fd: int) -> None:
+        """Hold a copy of a socket, so that it outlives the boss and the hand."""
+        copy = os.dup(fd)
         packets.discard([fd for fd in (self._held.pop(what, -1),) if fd >= 0])
         self._held[what] = copy
 
@@ -295,9 +303,16 @@ class Launcher:
     # ---------------------------------------------------------------- births
 
     def _spawn(self, boss: _Boss, message: dict[str, Any], fds: list[int]) -> None:
-        """Fork one hand; answered by ``spawned``, or by ``refused`` with the step."""
+        """Fork one hand; answered by ``spawned``, or by ``refused`` with the step.
+
+        A boss that is gone gets no more hands: its successor may have asked this launcher already,
+        or not have found it yet, and starts what it finds missing.
+        """
+        if not boss.lives():
+            return
         key = _key(message)
         given = dict(zip(message["fds"], fds, strict=True))
+        order = given["order"]
         name, generation = key
         refusal: dict[str, Any] = {"name": name, "generation": generation, "path": None}
         if self._retired or key in self._ended or any(h.key == key for h in self._hands.values()):
@@ -305,11 +320,15 @@ class Launcher:
             boss.tell("refused", step="order", errno=None, message=f"launcher {why}", **refusal)
             return
         words_fd = -1
+        token = str(message.get("token") or "")
         try:
             step = "words"
-            words_fd = words.open_words(name, generation)
+            words_fd = words.open_words(token)
+            step = "mailbox"
+            if "mailbox" in given:
+                self._keep(name, given["mailbox"])
             gifts = birth.Gifts(
-                order=given["order"],
+                order=order,
                 mailbox=given.get("mailbox", -1),
                 words=words_fd,
                 stdout=given.get("stdout", -1),
@@ -319,13 +338,13 @@ class Launcher:
             pid = self._fork(gifts)
         except OSError as ex:
             packets.discard([words_fd] if words_fd >= 0 else [])
-            sentence = f"cannot {step} for {name}: {ex.strerror}"
+            sentence = f"cannot {_DOING[step]} for {name}: {ex.strerror}"
             boss.tell("refused", step=step, errno=ex.errno, message=sentence, **refusal)
             return
         born = kin.stat(pid)
         self._hands[pid] = one = _Hand(
             key=key,
-            token=str(message.get("token") or ""),
+            token=token,
             cgroup=message.get("cgroup"),
             pid=pid,
             pidfd=os.pidfd_open(pid),  # nobody else reaps it, so it is surely this process
@@ -461,6 +480,13 @@ class Launcher:
             self._tell("stray", pid=stray.pid, name=owner and owner[0], comm=stray.comm)
 
 
+_DOING = {
+    "words": "make room for last words",
+    "mailbox": "keep the mailbox",
+    "fork": "fork",
+}
+"""What the steps of a spawn do, in words."""
+
 _OPS = {
     "hello": Launcher._hello,  # noqa: SLF001 - the table of the class above
     "hold": Launcher._hold,  # noqa: SLF001
@@ -538,7 +564,7 @@ def prepare(scratch: str, cgroup: str | None) -> birth.Ground:
         raise OSError(ctypes.get_errno(), "cannot become a child subreaper")
     nofile = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (nofile[1], nofile[1]))
-    kin.write("/proc/self/comm", b"hiod-launcher")
+    kin.write("/proc/self/comm", packets.LAUNCHER)
     mark, title = _own_blocks()
     pythonpath = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     for name in environ.unwanted(tuple(os.environ)):

@@ -19,6 +19,8 @@ import traceback
 
 import orjson
 
+from hiod.host import packets
+
 MAX_TRACEBACK = 32768
 """Bytes of a traceback that are kept, counted from its end."""
 
@@ -26,13 +28,15 @@ JOURNAL = "/run/systemd/journal"
 _ERROR = 3  # syslog's priority for what a person should see
 
 
-def open_words(name: str, generation: int) -> int:
+def open_words(token: str) -> int:
     """Return a new memfd for the last words of one incarnation; close-on-exec.
+
+    Its name tells whoever looks at a hand's descriptors which incarnation this is.
 
     Raises:
         OSError: no more descriptors or memory.
     """
-    fd = os.memfd_create(f"hiod-{name}.{generation}", os.MFD_CLOEXEC)
+    fd = os.memfd_create(f"{packets.WORDS}{token}", os.MFD_CLOEXEC)
     # Appending, so that a reader may truncate it and the next word still lands at the end.
     fcntl.fcntl(fd, fcntl.F_SETFL, os.O_APPEND)
     return fd

@@ -41,6 +41,18 @@ MARK = "HIOD_MARK"
 MARK_BYTES = 128
 """Bytes of that room: a name and a number fit whatever they are."""
 
+WORDS = "hiod-words-"
+"""Beginning of the name of a memfd of last words; the hand's token follows."""
+
+LAUNCHER = b"hiod-launcher"
+"""What a launcher is called, and a hand until it is born."""
+
+TOKENS = "hiod-token"
+"""Name of the memfd in which a command finds its token."""
+
+MAILBOX_FD, WORDS_FD, TOKEN_FD = 3, 4, 5
+"""A hand's descriptors: its mailbox, last words (doers), a memfd of its token (commands)."""
+
 TOO_MANY_UNDER_WAY = errno.ETOOMANYREFS
 """The kernel's word for more descriptors in flight than this user may open files."""
 

@@ -179,6 +179,11 @@ class Hand:
     status: str = ""
 
 
+def token_of(crew_id: str, name: str, generation: int) -> str:
+    """Return the mark of one incarnation of a hand, among all crews of a machine."""
+    return f"{crew_id}.{name}.{generation}"
+
+
 # ---------------------------------------------------------------------------- events
 
 

@@ -507,6 +507,8 @@ def test_garbage_is_answered_and_harms_nobody(eye):
     eye.spawn("beta", "true")
     eye.end("beta")
     eye.launcher.forget("beta", 1)
+    for name in ("alpha", "beta"):
+        eye.launcher.drop(name)
     wait_until(lambda: _open_files(eye.launcher.pid) == before)
 
 
