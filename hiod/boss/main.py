@@ -365,8 +365,11 @@ def _boss_socket(where: Places, found: Survey) -> int:
     """Return the boss's memo socket: the one that launchers held, or a new one."""
     if found.boss_fd is not None:
         return found.boss_fd
-    where.boss_socket.unlink(missing_ok=True)
-    return bindMailbox(str(where.boss_socket)).detach()
+    try:
+        where.boss_socket.unlink(missing_ok=True)
+        return bindMailbox(str(where.boss_socket)).detach()
+    except OSError as error:
+        raise places.PlaceError(f"cannot bind {where.boss_socket}: {error.strerror}") from error
 
 
 def _listener(where: Places, given: dict[str, int]) -> tuple[socket.socket, bool]:
@@ -374,10 +377,10 @@ def _listener(where: Places, given: dict[str, int]) -> tuple[socket.socket, bool
     if given:
         return socket.socket(fileno=given.get("admin", next(iter(given.values())))), False
     path = where.admin_socket
-    path.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     before = os.umask(0o117)
     try:
+        path.unlink(missing_ok=True)
         listener.bind(str(path))
     except OSError as error:
         listener.close()

@@ -256,6 +256,20 @@ def test_directories_that_cannot_be_made_or_written_are_named(bosses: Callable[[
     assert not list(closed.iterdir())
 
 
+@pytest.mark.parametrize("name", ["admin.sock", "boss.uxd"])
+@pytest.mark.parametrize("flags", [(), ("--detach",)], ids=["foreground", "detached"])
+def test_a_socket_that_cannot_be_bound_is_named(
+    bosses: Callable[[], Boss], flags: tuple[str, ...], name: str
+):
+    boss = bosses()
+    (boss.runtime / name).mkdir(parents=True)
+
+    ended = run(boss, *flags)
+
+    assert ended.returncode == 1
+    assert ended.stderr == f"hiod: cannot bind {boss.runtime}/{name}: Is a directory\n"
+
+
 # ---------------------------------------------------------------------------- state
 
 
