@@ -572,11 +572,12 @@ def _reached_limit(hand: Hand, now: float) -> bool:
 
 def _count_failure(hand: Hand, how: str, note: str, now: float) -> Outcome:
     """Count a failure, then pause and try again, or give up."""
+    hand = revised(hand)
     rule = hand.spec.restart
     told = f": {note}" if note else ""
     # A hand that dies before REG counts too; else a typo in its doers restarts for ever.
     failures = (*recent(hand, now), now)
-    hand = replace(revised(hand), failures=failures, attempt=hand.attempt + 1)
+    hand = replace(hand, failures=failures, attempt=hand.attempt + 1)
     if not _stays(hand):
         why = "it is leaving the crew" if hand.leaving else "it is wanted down"
         said = _note("hand.ended", hand, how=how, why=why)

@@ -84,6 +84,27 @@ def test_hands_of_a_definition_come_in_the_order_of_their_numbers() -> None:
     assert names == [f"web-{number}" for number in range(11)]
 
 
+def test_a_crew_is_lined_up_as_its_files_define_it_then_by_name() -> None:
+    def at(name: str, origin: str | None, line: int | None, **keys) -> Member:
+        return Member(replace(spec(name, **keys), origin=origin, line=line))
+
+    made = crew(
+        at("zoe", None, None),
+        at("bob", None, None),
+        at("late", "b.toml", 1),
+        at("second", "a.toml", 9, count=11),
+        at("first", "a.toml", 2),
+        at("whole", "a.toml", None),
+        at("gone", "a.toml", 1),
+    )
+    left = Crew({name: one for name, one in made.members.items() if name != "gone"}, made.hands)
+
+    lined_up = roster.lined_up(left)
+
+    numbered = [f"second-{number}" for number in range(11)]
+    assert lined_up == ["whole", "first", *numbered, "late", "bob", "zoe", "gone"]
+
+
 # ---------------------------------------------------------------------------- plans
 
 
