@@ -97,19 +97,22 @@ test: $(DEV) ## all tests this machine can run (ARGS='-k words' chooses)
 	@$(BIN)/python -m pytest $(ARGS)
 
 .PHONY: test-all
-test-all: $(DEV) ## the tests under each Python from 3.11 to 3.14 that is here
-	@for version in 3.11 3.12 3.13 3.14; do \
+test-all: ## the tests under each Python from 3.11 to 3.14 that is here, each in an environment of its own
+	@bad=""; \
+	for version in 3.11 3.12 3.13 3.14; do \
 	  venv=$(VENV)-$$version; \
 	  if [ ! -x $$venv/bin/python ]; then \
-	    python=$$($(MAKE) find-python PYTHON=python$$version 2>/dev/null) || \
-	      python=$$($(MAKE) find-python PYTHON="$$(ls -d ~/.pyenv/versions/$$version.*/bin/python 2>/dev/null | tail -1)" 2>/dev/null) || \
-	      { echo "== Python $$version: not here"; continue; }; \
+	    for python in python$$version $$(ls -d ~/.pyenv/versions/$$version.*/bin/python 2>/dev/null || true); do \
+	      if python=$$($(MAKE) find-python PYTHON="$$python" 2>/dev/null); then break; fi; python=""; \
+	    done; \
+	    if [ -z "$$python" ]; then echo "== Python $$version: not here"; continue; fi; \
 	    "$$python" -m venv $$venv; \
 	  fi; \
 	  echo "== $$($$venv/bin/python -V)"; \
 	  $$venv/bin/python -m pip install -q -e '.[dev]'; \
-	  $$venv/bin/python -m pytest -q $(ARGS); \
-	done
+	  $$venv/bin/python -m pytest -q $(ARGS) || bad="$$bad $$version"; \
+	done; \
+	if [ -n "$$bad" ]; then echo "not good under Python$$bad" >&2; exit 1; fi
 
 .PHONY: find-python
 find-python:
