@@ -1,0 +1,192 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import orjson
+import pytest
+from support.lives import Life, in_state, spec
+
+from hiod.boss import views
+from hiod.boss.stations import Station
+from hiod.boss.views import Clock
+from hiod.host.store import SavedDeath, SavedEvent
+from hiod.rules import health
+from hiod.rules import records as r
+from hiod.rules.records import Hand, State
+
+CLOCK = Clock(now=100.0, wall=1_500_000_100.0)
+STATION = Station("/r/m/web.uxd")
+
+
+def death(**kept: object) -> SavedDeath:
+    return SavedDeath("web", 1.5e9, orjson.dumps(kept).decode())
+
+
+def test_tyme_is_shown_as_wall_time() -> None:
+    assert CLOCK.iso(99.5) == "2017-07-14T02:41:39.500Z"
+    assert CLOCK.iso(None) is None
+
+
+@pytest.mark.parametrize("state", State)
+def test_a_hand_in_any_state_has_a_row(state: State) -> None:
+    hand = in_state(state).hand
+
+    row = views.row(hand, STATION, CLOCK, "1.0")
+
+    assert (row.name, row.spec, row.state) == ("web", "web", str(state))
+    assert row.pid == (None if hand.process is None else hand.process.pid)
+    assert row.reason == hand.reason
+
+
+@pytest.mark.parametrize("state", [State.READY, State.RUNNING])
+def test_a_hand_that_is_well_has_nothing_to_say_but_its_own_words(state: State) -> None:
+    hand = in_state(state).hand
+
+    assert views.row(hand, STATION, CLOCK, "1.0").status == ""
+    said = replace(hand, status="3 senders")
+    assert views.row(said, STATION, CLOCK, "1.0").status == "3 senders"
+
+
+def test_a_hand_that_failed_says_why() -> None:
+    hand = in_state(State.FAILED).hand
+
+    assert views.row(hand, STATION, CLOCK, "1.0").status == "gave up: exit 3"
+
+
+@pytest.mark.parametrize("clear", [False, True])
+def test_secrets_are_shown_to_those_who_may_see_them(clear: bool) -> None:
+    hand = Hand("web", spec(env={"TOKEN": "s3cret"}))
+
+    status = views.status(
+        hand,
+        STATION,
+        CLOCK,
+        version="1.0",
+        clear=clear,
+        tree=(),
+        deaths=(),
+        source="runtime",
+        log="journal",
+    )
+
+    assert status.spec["env"] == {"TOKEN": "s3cret" if clear else "***"}
+    assert status.origin == "added at runtime"
+    assert status.process is None
+
+
+@pytest.mark.parametrize(
+    ("state", "plan"),
+    [
+        (State.BACKOFF, "start in 0.5 s"),
+        (State.STOPPING, "SIGTERM in 10.0 s unless it ends"),
+        (State.REGISTERING, "a failure in 10.0 s unless it is ready"),
+        (State.FAILED, "nothing until it is started: hiodctl start web"),
+        (State.READY, None),
+        (State.STOPPED, None),
+    ],
+)
+def test_what_comes_next_is_told(state: State, plan: str | None) -> None:
+    life = in_state(state)
+
+    assert views.plan(life.hand, Clock(life.now, 1.5e9)) == plan
+
+
+def test_a_hand_that_was_told_to_end_is_killed_next() -> None:
+    life = in_state(State.STOPPING)
+
+    life.time_comes()
+    told = views.plan(life.hand, Clock(life.now, 1.5e9))
+    life.time_comes()
+    killed = views.plan(life.hand, Clock(life.now, 1.5e9))
+
+    assert told == "SIGKILL in 5.0 s unless it ends"
+    assert killed == "SIGKILL again in 5.0 s unless it ends"
+
+
+@pytest.mark.parametrize(
+    ("kept", "reason", "known"),
+    [
+        ({"code": 3, "gist": "KeyError: 1"}, "exit 3: KeyError: 1", True),
+        ({"code": 0}, "exit 0", True),
+        ({"signal": 11, "core": True}, "signal 11", True),
+        ({}, "unknown", False),
+    ],
+)
+def test_a_death_is_told_and_never_invented(kept: dict, reason: str, known: bool) -> None:
+    told = views.death(death(generation=4, **kept))
+
+    assert (told.reason, told.known, told.generation) == (reason, known, 4)
+
+
+def test_a_kept_event_and_a_live_one_are_told_alike() -> None:
+    facts = {"hand": "web", "generation": 2}
+    kept = SavedEvent(7, 1.5e9, "web", "hand.registered", orjson.dumps(facts).decode())
+
+    told = views.event(kept)
+
+    assert told == views.live_event(seq=7, at=1.5e9, event="hand.registered", facts=facts)
+    assert (told.message, told.level, told.hand) == ("web: registered", "info", "web")
+
+
+def explain(hand: Hand, station: Station, **facts) -> dict[str, list[str]]:
+    told = views.why(hand, station, CLOCK, deaths=facts.get("deaths", ()), waiting=("mail",))
+    return {finding.label: list(finding.lines) for finding in told.findings}
+
+
+def test_why_a_hand_is_gone_names_its_death_and_how_it_ran() -> None:
+    hand = in_state(State.FAILED).hand
+    last = views.death(death(code=1, uptime_s=2.0, words="Traceback\nKeyError: 1"))
+
+    found = explain(hand, STATION, deaths=[last])
+
+    assert found["last"] == [
+        "exit 1 after 2.0 s, 2017-07-14T02:40:00.000Z; nobody asked",
+        "  Traceback",
+        "  KeyError: 1",
+    ]
+    assert found["ran as"] == ["only its Crewer; path: nothing added; the python of the boss"]
+    assert found["waits"] == ["for it: mail"]
+
+
+def test_why_a_hand_is_stuck_shows_its_witnesses_and_its_stack() -> None:
+    hand = in_state(State.DEGRADED).hand
+    station = Station("/r/m/web.uxd")
+    begun = health.begin(0.0, beats=True)
+    station.health = replace(begun, verdict=health.Verdict.STUCK, why=("no beat for 15 s",))
+    station.hear_beat({}, 79.0)
+    station.sample = health.Sample(at=99.0, status="R", cpu_percent=99.5, rss_bytes=3 << 20)
+    station.stack = "\n".join(f"line {number}" for number in range(20))
+
+    found = explain(hand, station)
+
+    assert found["memos"] == ["last beat 21.0 s ago, 3 of 3 missed"]
+    assert found["process"] == ["1001 R, 99.5 % CPU, RSS 3 MiB"]
+    assert found["so"][:3] == ["no beat for 15 s", "  …", "  line 8"]
+    assert "ran as" not in found
+
+
+@pytest.mark.parametrize(
+    ("state", "verbs"),
+    [
+        (State.STOPPED, ["start", "logs"]),
+        (State.BACKOFF, ["stop", "logs"]),
+        (State.READY, ["restart", "stop", "logs"]),
+    ],
+)
+def test_what_can_be_done_is_named(state: State, verbs: list[str]) -> None:
+    told = views.why(in_state(state).hand, STATION, CLOCK, deaths=(), waiting=())
+
+    assert told.can == [f"hiodctl {verb} web" for verb in verbs]
+
+
+def test_a_command_hand_sends_no_heartbeats() -> None:
+    life = Life(command=["sleep", "9"])
+    life.up()
+    station = Station("/r/m/web.uxd")
+    station.health = health.begin(0.0, beats=False)
+
+    assert explain(life.hand, station)["memos"] == [
+        "sends no heartbeats: only its process is watched"
+    ]
+    life.exited(r.End(code=1))
+    assert explain(life.hand, station)["ran as"] == ["sleep 9"]
