@@ -11,6 +11,7 @@ from __future__ import annotations
 import resource
 import select
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hiod.errors import LauncherError, SpawnError
@@ -99,6 +100,8 @@ class Launchers:
         self._known.pop(launcher.id, None)
         self._own = {python: one for python, one in self._own.items() if one is not launcher}
         self._epoll.unregister(launcher.fileno())
+        # One that was killed could not do it itself.
+        Path(self._runtime, "launcher", f"{launcher.id}.sock").unlink(missing_ok=True)
 
     def keep(self, what: str, fd: int) -> None:
         """Have something held so that it outlives the boss."""

@@ -15,7 +15,7 @@ import select
 import signal
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hiod.base.multidoing import Bosser, MultiDoerBase
@@ -133,6 +133,7 @@ class Overseer(Bosser):
         self._signalled: list[int] = []
         self._orphans = select.epoll()
         self._orphan_of: dict[int, str] = {}
+        self._told_ends: set[str] = set()  # of hands that ended while there was no boss
         self._tidy = False  # launchers may have become idle, or are gone
         self._settle_at = math.inf
         self._expected_at = math.inf
@@ -326,19 +327,28 @@ class Overseer(Bosser):
         self.ledger.tell("hand.lost", hand=name, how=end.words, generation=hand.generation)
         self._events.append((name, r.Exited(end, station.last_words().gist)))
         if ended is not None:
+            self._told_ends.add(name)
             self._forget_end(self.launchers.get(ended.launcher), name, ended.generation)
 
     def _begin(self) -> None:
-        """Start afresh: nobody is alive, and the files say who is in the crew."""
-        self._decide()  # the ends of those who died last, before a new beginning is made
+        """Start afresh: nobody is alive, and the files say who is in the crew.
+
+        A hand whose end a launcher has told goes on as its rules say: only its boss was away.
+        """
+        rested = {name for name, hand in self.hands.items() if hand.state in r.RESTING}
+        self._decide()
         now = self.now()
         for name, hand in list(self.hands.items()):
             if hand.leaving or roster.base_of(hand) not in self.members:
                 self._forget_hand(name, "the crew files")
             else:
-                self.hands[name] = adoption.refreshed(hand, now)
-                self._set_alarm(name)
-                self._open_mailbox(name)
+                if name not in self._told_ends:
+                    self.hands[name] = adoption.refreshed(hand, now)
+                    self._set_alarm(name)
+                if name in rested:
+                    self._open_mailbox(name)
+                else:
+                    self._keep_mailbox(name)
         self.apply(self.config.hands, by="the crew files", first=True)
 
     # ------------------------------------------------------------------ gather
@@ -376,7 +386,7 @@ class Overseer(Bosser):
                         refused = r.Refused(
                             message.step, message.message, message.errno, message.path
                         )
-                        self._events.append((message.name, refused))
+                        self._no_process(message.name, refused)
                 case launching.Exited():
                     self._hear_exited(launcher, message)
                 case launching.Stray():
@@ -454,7 +464,7 @@ class Overseer(Bosser):
                     self.clinic.begin(hand, process)
                 self._watch_orphan(name, process)
             elif hand.state in r.LIVE:
-                self._events.append((name, r.Refused("launcher", f"its launcher {why}")))
+                self._no_process(name, r.Refused("launcher", f"its launcher {why}"))
         if alive or self.outcome is None:
             self.ledger.tell(
                 "launcher.gone", launcher=launcher.id, pid=launcher.pid, hands=alive, why=why
@@ -595,6 +605,10 @@ class Overseer(Bosser):
     def _open_mailbox(self, name: str) -> None:
         """Let memos wait for a hand that is on its way, and none that came while it was not."""
         self._give_up_mail(name, "it was not there")
+        self._keep_mailbox(name)
+
+    def _keep_mailbox(self, name: str) -> None:
+        """Let memos wait for a hand, whatever becomes of the boss."""
         # What refuses is told when the hand is spawned, which needs the mailbox too.
         with suppress(OSError):
             self.launchers.keep(name, self._mailroom.bind(name))
@@ -690,15 +704,20 @@ class Overseer(Bosser):
             launcher.spawn(order, box)
             station.launcher = launcher
         except SpawnError as error:
-            self._events.append((name, r.Refused(error.step, str(error), error.errno, error.path)))
+            self._no_process(name, r.Refused(error.step, str(error), error.errno, error.path))
         except LauncherError as error:
-            self._events.append((name, r.Refused("launcher", str(error))))
+            self._no_process(name, r.Refused("launcher", str(error)))
         except SizeError as error:
-            self._events.append((name, r.Refused("mailbox", str(error))))
+            self._no_process(name, r.Refused("mailbox", str(error)))
         except OSError as error:
             path = str(error.filename or self._mailroom.path(name))
             why = f"{error.strerror or error}: {path}"
-            self._events.append((name, r.Refused("mailbox", why, error.errno, path)))
+            self._no_process(name, r.Refused("mailbox", why, error.errno, path))
+
+    def _no_process(self, name: str, refused: r.Refused) -> None:
+        """Note that the machine would not make a hand's process."""
+        self.station(name).refused = refused
+        self._events.append((name, refused))
 
     def order_for(self, hand: r.Hand) -> dict[str, Any]:
         """Return the order that makes a hand's process, with nothing left to resolve."""
@@ -761,7 +780,7 @@ class Overseer(Bosser):
         self.ledger.put_member(member)
         new = roster.missing(self.roll, member)
         for hand in new:
-            self.hands[hand.name] = hand
+            self.hands[hand.name] = replace(hand, wanted_by=by, wanted_at=time.time())
             self._dirty.add(hand.name)
             self.station(hand.name)
             self._actions.append(r.Note("hand.added", hand.name, {"by": by}))

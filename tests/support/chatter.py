@@ -84,3 +84,21 @@ class Chatter(CrewDoer):
         fresh = self.place.with_suffix(".new")
         fresh.write_text(text)
         fresh.rename(self.place)
+
+
+class Mortal(CrewDoer):
+    """Ends as it is told to by a file ``end`` in its state directory: with an exit code."""
+
+    def __init__(self, *, tock: float = 0.02, **kwa: Any) -> None:
+        super().__init__(tock=tock, **kwa)
+
+    def recur(self, tock: float) -> Generator[float, float, bool]:
+        order = Path(os.environ["HIOD_STATE_DIR"]) / "end"
+        while True:
+            yield tock
+            if order.exists():
+                code = int(order.read_text())
+                order.unlink()
+                if code > 100:
+                    raise RuntimeError(f"told to fail with {code}")
+                raise SystemExit(code)
