@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 CHANGES = frozenset(
     ["start", "stop", "restart", "signal", "send", "add", "remove", "scale", "apply", "shutdown"]
 )
+_PAUSED = frozenset({r.State.BACKOFF, r.State.FAILED})
 DEATHS_SHOWN = 10
 EVENTS_MOST = 10_000
 """So many missed events are told to a new subscriber at once."""
@@ -485,6 +486,8 @@ class Desk:
         boss = self._boss
         names = self._chosen(request)
         bases = dict.fromkeys(roster.base_of(boss.hands[name]) for name in names)
+        empty = [name for name in self._empty(request.params) if name not in bases]
+        bases.update(dict.fromkeys(empty))
         for base in bases:
             mine = [hand.name for hand in roster.hands_of(boss.roll, base)]
             kept = [name for name in mine if name not in names]
@@ -497,7 +500,17 @@ class Desk:
                 raise conflict("needed", why, base, needed)
         for base in bases:
             boss.dismiss(base, by=self._by(request))
-        self._promise(request, dict.fromkeys(names, True))
+        self._promise(request, dict.fromkeys((*names, *empty), True))
+
+    def _empty(self, params: Any) -> list[str]:
+        """Return the definitions that are meant and have no hands: their count is 0."""
+        return [
+            name
+            for name, member in self._boss.members.items()
+            if member.spec.count == 0
+            and (not params.names or any(fnmatch.fnmatchcase(name, one) for one in params.names))
+            and params.labels.items() <= dict(member.spec.labels).items()
+        ]
 
     def _do_scale(self, request: Request) -> None:
         boss = self._boss
@@ -529,13 +542,15 @@ class Desk:
         before = roster.plan(boss.roll, config.hands)
         shown = [self._change(one) for one in before]
         boss.config, boss.files = config, "ok"
+        there = set(boss.hands)
         boss.apply(config.hands, by=self._by(request))
         boss.ledger.tell("config.reloaded", summary=f"{len(shown)} changed")
+        restarted = {name for one in shown if one.how == "restart" for name in one.hands}
+        going = request.params.wait == "gone"
         touched = {
             name: True
-            for one in shown
-            for name in one.hands
-            if one.how in {"start", "restart"} and name in boss.hands
+            for name, hand in boss.hands.items()
+            if hand.leaving or (not going and (name not in there or name in restarted))
         }
         self._promise(
             request,
@@ -597,12 +612,35 @@ class Desk:
                 self._waits.remove(wait)
                 continue
             self._progress(wait, dirty)
-            if not wait.hands:
+            refused = self._refused(wait)
+            if refused is not None:
+                self._waits.remove(wait)
+                wait.request.fail(refused)
+            elif not wait.hands:
                 self._waits.remove(wait)
                 self._answer(wait)
             elif now >= wait.deadline:
                 self._waits.remove(wait)
                 self._late(wait)
+
+    def _refused(self, wait: _Wait) -> AdminError | None:
+        """Return why somebody need not wait: the machine will not make a hand's process."""
+        if wait.until not in {"ready", "done"}:
+            return None
+        for name in (*wait.hands, *wait.through):
+            hand = self._boss.hands.get(name)
+            if hand is None or hand.state not in _PAUSED:
+                continue
+            refused = self._boss.station(name).refused
+            if refused is not None:
+                return AdminError(
+                    "SpawnFailed",
+                    refused.message,
+                    step=refused.step,
+                    errno=refused.errno,
+                    path=refused.path,
+                )
+        return None
 
     def _progress(self, wait: _Wait, dirty: set[str]) -> None:
         for name in list(wait.hands):

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from hiod.host.launching import Launcher
     from hiod.rules.health import HealthState, Sample
+    from hiod.rules.records import Refused
 
 
 WORDS_BYTES = 64 << 10
@@ -38,6 +39,7 @@ class Station:
         told: what a hio hand was ever told of the book: it survives no contradiction.
         answered: it has spoken to this boss.
         adopted_at: wall time when this boss took it over from an earlier one; greeted: it was told.
+        refused: why the machine would not make its process, the last time it was tried.
         early: a REG that came before the launcher's word: memo, source, credentials.
         beat: its latest heartbeat and beat_at when that came (tyme).
         sample: the latest look at its process.
@@ -47,7 +49,8 @@ class Station:
         health: what the witnesses make of it, once it is up.
         taken: rungs of the ladder taken for the verdict that stands.
         check_at: when time alone may change the verdict.
-        dump_due: a stack dump was asked for; dump_from: how long its last words were then.
+        dump_by: until when a stack dump that was asked for is waited for; dump_from: how long its
+            last words were when it was, dump_to: and when they were looked at last.
         stack: its latest stack dump.
     """
 
@@ -61,6 +64,7 @@ class Station:
     answered: bool = True
     adopted_at: float | None = None
     greeted: bool = False
+    refused: Refused | None = None
     early: Any = None
     beat: Mapping[str, Any] = field(default_factory=dict)
     beat_at: float | None = None
@@ -71,8 +75,9 @@ class Station:
     health: HealthState | None = None
     taken: set[str] = field(default_factory=set)
     check_at: float = 0.0
-    dump_due: bool = False
+    dump_by: float | None = None
     dump_from: int = 0
+    dump_to: int = 0
     stack: str = ""
 
     def reset(self, token: str) -> None:
@@ -84,6 +89,7 @@ class Station:
         self.answered = True
         self.adopted_at = None
         self.greeted = False
+        self.refused = None
         self.early = None
         self.beat = {}
         self.beat_at = None
@@ -94,7 +100,7 @@ class Station:
         self.health = None
         self.taken = set()
         self.check_at = 0.0
-        self.dump_due = False
+        self.dump_by = None
         self.stack = ""
 
     def last_words(self) -> Words:

@@ -70,6 +70,11 @@ class Boss:
         flags = [word for name, path in places.items() for word in (f"--{name}-dir", str(path))]
         return [sys.executable, "-m", "hiod", "run", *flags]
 
+    @property
+    def admin_socket(self) -> Path:
+        """Where it is asked."""
+        return self.runtime / "admin.sock"
+
     def crew(self, text: str, name: str = "test.toml") -> Path:
         """Write a crew file."""
         path = self.config / "crew.d" / name
@@ -368,3 +373,16 @@ def bosses(home: Path) -> Iterator[Callable[[str], Boss]]:
 def boss(bosses: Callable[[], Boss]) -> Boss:
     """Give a boss that is ready and has no hands yet."""
     return bosses().start()
+
+
+@pytest.fixture(scope="module")
+def module_boss() -> Iterator[Boss]:
+    """Give a boss that is not started yet, for all tests of a module together."""
+    home = Path(tempfile.mkdtemp(prefix="hiod-", dir="/tmp"))
+    home.chmod(0o755)
+    boss = Boss(home)
+    try:
+        yield boss
+        boss.close()
+    finally:
+        shutil.rmtree(home)
