@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from hiod.boss.stations import WORDS_BYTES
 from hiod.host.packets import DUMP_SIGNAL
-from hiod.rules import health
+from hiod.rules import health, words
 from hiod.rules import records as r
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from hiod.host.procs import Watch
     from hiod.rules.specs import Health
 
-DUMP_READ_S = 0.25
-"""How long a hand has to write the stack it was asked for."""
+DUMP_LOOK_S, DUMP_WAIT_S = 0.05, 1.0
+"""How often the stack a hand was asked for is looked for, and for how long; memory tells nobody."""
 LATE_S = 0.5
 """A boss that is later than this was not there: its hands are excused."""
 UP = frozenset({r.State.READY, r.State.RUNNING, r.State.DEGRADED})
@@ -54,7 +54,8 @@ class Clinic:
         """Watch a hand's process from outside."""
         limits = hand.spec.health
         closely = any(most is not None for most in (limits.rss_max, limits.cpu_max, limits.fds_max))
-        self.watch.add(hand.name, process, self._boss.now(), closely=closely)
+        now, period_s = self._boss.now(), limits.beat_s
+        self.watch.add(hand.name, process, now, closely=closely, period_s=period_s)
 
     def attend(self, hand: r.Hand) -> None:
         """Begin to judge a hand that has come up."""
@@ -130,27 +131,32 @@ class Clinic:
         boss = self._boss
         hand, station = boss.hands[name], boss.stations[name]
         if what == "dump" and hand.spec.doers is not None and station.words is not None:
-            station.dump_from = os.fstat(station.words).st_size
-            station.dump_due = True
+            station.dump_from = station.dump_to = os.fstat(station.words).st_size
+            station.dump_by = boss.now() + DUMP_WAIT_S
             boss.signal_hand(name, DUMP_SIGNAL)
-            heapq.heappush(self._checks, (boss.now() + DUMP_READ_S, name))
+            heapq.heappush(self._checks, (boss.now() + DUMP_LOOK_S, name))
         elif what == "restart":
             why = f"{verdict} (health.on_fail = restart)"
             boss.feed(name, r.RestartAsked("hiod", why, counts=True))
 
     def _read_dump(self, name: str) -> None:
-        """Read the stack a hand was asked for, and keep it with the verdict."""
-        station = self._boss.stations.get(name)
-        if station is None or not station.dump_due or station.words is None:
+        """Read the stack a hand was asked for, once it is whole, and keep it with the verdict."""
+        station, now = self._boss.stations.get(name), self._boss.now()
+        if station is None or station.dump_by is None or station.words is None:
             return
-        station.dump_due = False
-        start = max(station.dump_from, os.fstat(station.words).st_size - WORDS_BYTES)
+        before, station.dump_to = station.dump_to, os.fstat(station.words).st_size
+        whole = station.dump_to == before > station.dump_from
+        if not whole and now < station.dump_by:
+            heapq.heappush(self._checks, (now + DUMP_LOOK_S, name))
+            return
+        station.dump_by = None
+        start = max(station.dump_from, station.dump_to - WORDS_BYTES)
         raw = os.pread(station.words, WORDS_BYTES, start)
         station.stack = raw.decode("utf-8", "replace").strip()
-        if not station.stack:
-            return
-        lines = [line.strip() for line in station.stack.splitlines()]
+        lines = [line.strip() for line in words.innermost(station.stack)]
         where = next((line for line in lines if line.startswith("File ")), "no Python frame")
+        if not lines:
+            where = f"none came in {DUMP_WAIT_S:g} s"
         self._boss.ledger.tell("hand.dumped", hand=name, where=where, stack=station.stack)
 
 

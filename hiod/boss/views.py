@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from hiod.admin import schema
-from hiod.rules import health, roster, specs, story
+from hiod.rules import health, roster, specs, story, words
 from hiod.rules.policy import recent
 from hiod.rules.records import State
 
@@ -269,7 +269,7 @@ def why(
         found("memos", _beat_words(hand, station, clock))
         found("process", _process_words(hand, station))
         if verdict is not health.Verdict.OK:
-            found("so", *station.health.why, *_indented(station.stack))
+            found("so", *station.health.why, *_framed(station.stack))
     if deaths:
         last = deaths[0]
         ran = f" after {last.uptime_s:.1f} s" if last.uptime_s is not None else ""
@@ -291,6 +291,14 @@ def why(
 
 
 STACK_LINES = 12
+
+
+def _framed(stack: str) -> list[str]:
+    """Return the frames of a dump that say most: the innermost ones come first in it."""
+    lines = words.innermost(stack)
+    if len(lines) > STACK_LINES:
+        lines = [*lines[:STACK_LINES], "…"]
+    return [f"  {line}" for line in lines]
 
 
 def _indented(text: str) -> list[str]:

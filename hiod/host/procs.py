@@ -151,6 +151,7 @@ class _Watched:
     process_id: ProcessId
     suspect: bool
     closely: bool
+    period_s: float
     ticket: int = 0  # the heap's entry with another number is void
     at: float | None = None
     cpu_s: float = 0.0
@@ -203,6 +204,7 @@ class Watch:
         *,
         suspect: bool = False,
         closely: bool = False,
+        period_s: float = math.inf,
     ) -> None:
         """Watch this process under that name, instead of an earlier one.
 
@@ -212,9 +214,10 @@ class Watch:
             now: tyme.
             suspect: look closely and often.
             closely: look closely at the ordinary pace; for hands that have limits.
+            period_s: look at this one more often than at others, suspect or not.
         """
         self.drop(name)
-        watched = _Watched(process_id, suspect, closely)
+        watched = _Watched(process_id, suspect, closely, min(period_s, self.period_s))
         self._watched[name] = watched
         self._suspects += suspect
         # The golden ratio spreads any number of newcomers evenly over the period.
@@ -243,10 +246,11 @@ class Watch:
             heapq.heappop(heap)
         if not heap:
             return math.inf
-        due_at = heap[0][0]
+        due_at, _, name = heap[0]
         if due_at <= now:
             return due_at
-        return math.ceil(due_at / self.quantum_s) * self.quantum_s
+        quantum_s = min(self.quantum_s, self._watched[name].period_s)
+        return math.ceil(due_at / quantum_s) * quantum_s
 
     def sample_due(self, now: float) -> list[tuple[str, Sample]]:
         """Take the looks that are due, at most one turn's budget of them.
@@ -311,9 +315,10 @@ class Watch:
 
     def _pace_s(self, watched: _Watched) -> float:
         if watched.suspect:
-            return max(self.suspect_s, self._suspects * self.CLOSE_S)
+            pace_s = min(self.suspect_s, watched.period_s)
+            return max(pace_s, self._suspects * self.CLOSE_S)
         each = self.CLOSE_S if watched.closely else self.CHEAP_S
-        return max(self.period_s, len(self._watched) * each)
+        return max(watched.period_s, len(self._watched) * each)
 
     def _sample(self, watched: _Watched, now: float, *, close: bool) -> Sample:
         process_id = watched.process_id

@@ -55,6 +55,18 @@ def _one_line(said: object) -> str:
     )
 
 
+def innermost(dump: str) -> list[str]:
+    """Return the lines of the thread that answered a request for a stack, innermost frame first.
+
+    A dump holds all threads; the one that matters is where the signal found it. All lines, when
+    none says so.
+    """
+    for thread in dump.strip().split("\n\n"):
+        if thread.startswith("Current thread"):
+            return thread.splitlines()
+    return dump.strip().splitlines()
+
+
 def _step(line: str) -> dict[str, object] | None:
     if not line.startswith("{"):
         return None
