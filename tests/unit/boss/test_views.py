@@ -161,7 +161,10 @@ def test_why_a_hand_is_stuck_shows_its_witnesses_and_its_stack() -> None:
 
     assert found["memos"] == ["last beat 21.0 s ago, 3 of 3 missed"]
     assert found["process"] == ["1001 R, 99.5 % CPU, RSS 3 MiB"]
-    assert found["so"][:3] == ["no beat for 15 s", "  …", "  line 8"]
+    assert found["so"][0] == "no beat for 15 s"
+    assert len(found["so"]) == 14
+    assert "  …" in found["so"]
+    assert "  line 9" in found["so"]
     assert "ran as" not in found
 
 
