@@ -531,6 +531,11 @@ class Overseer(Bosser):
         hand = self.switchboard.name_of(dst) or dst
         self.ledger.tell("hand.dead_letters", hand=hand, count=1, why=reason)
 
+    def onDrop(self, reason: str, src: Any, cred: Any) -> None:
+        """Count what came on the memo socket and is no memo."""
+        del cred
+        self.switchboard.reject(src, f"no memo: {reason}")
+
     # ------------------------------------------------------------------ decide
 
     def feed(self, name: str, event: r.Event) -> None:
