@@ -85,6 +85,7 @@ class Desk:
         self._since = time.time()
         self._waits: list[_Wait] = []
         self._streams: dict[Request, Callable[[dict[str, Any]], None]] = {}
+        self.when_applying: Callable[[], None] = lambda: None
         self.figures: Callable[[], dict[str, Any]] = dict
         self.limits = schema.LimitFacts(
             request_bytes=0,
@@ -542,6 +543,7 @@ class Desk:
         before = roster.plan(boss.roll, config.hands)
         shown = [self._change(one) for one in before]
         boss.config, boss.files = config, "ok"
+        self.when_applying()
         there = set(boss.hands)
         boss.apply(config.hands, by=self._by(request))
         boss.ledger.tell("config.reloaded", summary=f"{len(shown)} changed")
@@ -568,6 +570,7 @@ class Desk:
             boss.ledger.tell("config.broken", problems=str(error))
             return
         boss.config, boss.files = config, "ok"
+        self.when_applying()
         changes = boss.apply(config.hands, by=by)
         boss.ledger.tell("config.reloaded", summary=f"{len(changes)} changed")
 
@@ -686,6 +689,10 @@ class Desk:
                 hands=[*wait.through.values(), *rest],
             )
         )
+
+    def is_applying(self) -> bool:
+        """Say whether somebody waits for the crew files to be carried out."""
+        return any(wait.request.method == "apply" for wait in self._waits)
 
     def _next_deadline(self) -> float:
         return min((wait.deadline for wait in self._waits), default=float("inf"))

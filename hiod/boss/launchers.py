@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 class Launchers:
     """All launchers this boss speaks to.
 
+    Attributes:
+        cgroup: the control group they are started in, if there is one for them.
+
     Args:
         runtime: the boss's runtime directory.
         keepsakes: says what is to outlive the boss, by name: its memo socket and the mailboxes.
@@ -40,6 +43,7 @@ class Launchers:
         nofile: tuple[int, int],
         started: Callable[[Launcher], None],
     ) -> None:
+        self.cgroup: str | None = None
         self._runtime = runtime
         self._keepsakes = keepsakes
         self._nofile = nofile
@@ -72,7 +76,7 @@ class Launchers:
         """
         found = self._own.get(python)
         if found is None:
-            found = Launcher.start(self._runtime, python=python)
+            found = Launcher.start(self._runtime, python=python, cgroup=self.cgroup)
             # Its hands are to have what this boss was given, not what it took for itself.
             with suppress(ProcessLookupError):
                 resource.prlimit(found.pid, resource.RLIMIT_NOFILE, self._nofile)

@@ -22,15 +22,17 @@ import orjson
 
 import hiod
 from hiod.admin.server import Access, AdminDoer
-from hiod.base.doing import Doer, Doist
+from hiod.base.doing import Doist
 from hiod.boss import places, survey
 from hiod.boss.config import AdminConfig, Config, build
 from hiod.boss.desk import Desk
+from hiod.boss.herald import Herald
 from hiod.boss.ledger import Ledger
 from hiod.boss.mailroom import Mailroom
 from hiod.boss.overseer import Overseer, Surroundings
 from hiod.core.uxd.uxding import bindMailbox
 from hiod.errors import ConfigError, HiodError
+from hiod.host import groups as control_groups
 from hiod.host import journal
 from hiod.host.files import read_files
 from hiod.host.notify import Notify, listen_fds
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
 
     from hiod.boss.places import Places
     from hiod.boss.survey import Survey
+    from hiod.host.groups import Groups
 
 OK, FAILED, KEPT, MISCONFIGURED = 0, 1, 75, 78
 
@@ -238,12 +241,15 @@ def _detach(where: Places, locks: places.Locks) -> _Told:
 
 def _run(options: argparse.Namespace, where: Places, told: _Told) -> int:
     notify = Notify(os.environ)
+    groups, refused = _groups()
     given = listen_fds(os.environ)
     nofile = _take_descriptors()
     store = Store.open(where.database)
     try:
         saved = store.load()
         found = survey.survey(where, saved, hiod.__version__)
+        if refused:
+            found.notes.append(("boss.ungrouped", {"why": refused}))
         config, files = _configure(where, found)
         store.keep(events=config.boss.events_keep, deaths=config.boss.deaths_keep)
         style = journal.configure(
@@ -258,6 +264,7 @@ def _run(options: argparse.Namespace, where: Places, told: _Told) -> int:
             log_default=log_default,
             crew_id=_crew_id(store, saved.meta),
             notify=notify,
+            groups=groups,
         )
         ledger = Ledger(
             store,
@@ -282,6 +289,7 @@ def _take_turns(boss: Overseer, config: Config, given: dict[str, int], notify: N
     where = boss.around.places
     desk = Desk(boss, read_config=lambda: config_for(where), version=hiod.__version__)
     boss.on_reload = desk.reload
+    desk.when_applying = Herald(boss, notify, busy=desk.is_applying).reloading
     listener, ours = _listener(where, given)
     access = Access(
         config.admin.admin, config.admin.operate, config.admin.read, boss_uid=os.getuid()
@@ -299,11 +307,11 @@ def _take_turns(boss: Overseer, config: Config, given: dict[str, int], notify: N
     )
     desk.figures = admin.figures
     desk.limits = admin.limits.facts
-    doers: list[Doer] = [boss, admin]
-    if notify.watchdog_s:
-        doers.append(Heartbeat(notify, tock=notify.watchdog_s / 3))
+    doist = BossDoist(
+        name="hiod", real=True, tock=TOCK_S, tyme=time.monotonic(), doers=[boss, admin]
+    )
     try:
-        BossDoist(name="hiod", real=True, tock=TOCK_S, tyme=time.monotonic(), doers=doers).do()
+        doist.do()
     finally:
         listener.close()
         if ours:
@@ -320,20 +328,6 @@ class BossDoist(Doist):
             self.halt()
 
 
-class Heartbeat(Doer):
-    """Tells systemd's watchdog that the boss's loop turns."""
-
-    def __init__(self, notify: Notify, *, tock: float) -> None:
-        super().__init__(tock=tock)
-        self._notify = notify
-
-    def recur(self, tyme: float) -> bool:
-        """Ping once."""
-        del tyme
-        self._notify.watchdog()
-        return False
-
-
 def _configure(where: Places, found: Survey) -> tuple[Config, str]:
     """Read the files. Broken ones stop a cold start; a living crew is kept without them."""
     try:
@@ -343,6 +337,16 @@ def _configure(where: Places, found: Survey) -> tuple[Config, str]:
             raise
         found.notes.append(("config.broken", {"problems": str(error)}))
         return Config(), f"broken: {error}"
+
+
+def _groups() -> tuple[Groups, str]:
+    """Return the control groups for hands, and why there are none if the system refuses them."""
+    found = control_groups.find(os.environ)
+    try:
+        found.settle()
+    except OSError as error:
+        return control_groups.Groups(None), f"{error.strerror}: {error.filename}"
+    return found, ""
 
 
 def _crew_id(store: Store, meta: dict[str, str]) -> str:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from hiod.boss.mailroom import Mailroom
     from hiod.boss.places import Places
     from hiod.boss.survey import Survey
+    from hiod.host.groups import Groups
     from hiod.host.notify import Notify
 
 TURN_ROUNDS = 64
@@ -55,6 +56,7 @@ class Surroundings:
         log_default: where hands log that do not say: journal, inherit or file.
         crew_id: the mark of this crew, part of every token.
         notify: the service manager.
+        groups: control groups for hands, where there are any.
     """
 
     places: Places
@@ -63,6 +65,7 @@ class Surroundings:
     log_default: str
     crew_id: str
     notify: Notify
+    groups: Groups
 
 
 class Overseer(Bosser):
@@ -122,6 +125,7 @@ class Overseer(Bosser):
             around.nofile,
             self._launcher_started,
         )
+        self.launchers.cgroup = around.groups.launcher
         self._survey = survey
         self._mailroom = mailroom
         self._events: list[tuple[str, r.Event]] = []
@@ -511,6 +515,7 @@ class Overseer(Bosser):
         for fd, _ in self._orphans.poll(0):
             self._orphans.unregister(fd)
             name = self._orphan_of.pop(fd)
+            self.around.groups.kill(name)  # what it left has no launcher to be swept by
             end = r.End(at_wall=time.time())
             self._events.append((name, r.Exited(end, self.station(name).last_words().gist)))
 
@@ -699,6 +704,7 @@ class Overseer(Bosser):
         station.reset(self.token_of(hand))
         try:
             box = self._mailroom.bind(name)
+            self.around.groups.make(name)
             launcher = self.launchers.make(hand.spec.python)
             order = self.order_for(hand)
             if hand.spec.ready.by == "notify":
@@ -740,6 +746,7 @@ class Overseer(Bosser):
             boss_pid=os.getpid(),
             log_default=self.around.log_default,
             log_dir=str(places.logs),
+            cgroup=self.around.groups.hand(hand.name),
         )
 
     def _launcher_started(self, launcher: launching.Launcher) -> None:
@@ -756,6 +763,7 @@ class Overseer(Bosser):
         """Kill a hand's process and let its launcher sweep what is left of it."""
         station = self.station(name)
         self.signal_hand(name, signal.SIGKILL)
+        self.around.groups.kill(name)
         if station.launcher is not None:
             with suppress(LauncherError):
                 station.launcher.sweep(name, self.hands[name].generation)
@@ -772,6 +780,7 @@ class Overseer(Bosser):
             station.close()
         self._mailroom.drop(name)
         self.launchers.drop(name)
+        self.around.groups.drop(name)
         self.clinic.leave(name)
         self.switchboard.membership_changed()
         self.ledger.drop_hand(name)

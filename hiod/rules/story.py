@@ -63,6 +63,12 @@ STORY: dict[str, Told] = {
         "adopted {adopted} hands of an earlier boss; {ended} had ended meanwhile",
         "A boss found living hands of an earlier boss and went on with them. None was restarted.",
     ),
+    "boss.ungrouped": Told(
+        "warning",
+        "5a74bad500b246ba952515416526c76a",
+        "hands get no control groups of their own: {why}",
+        "The service manager left its control group to the boss, which cannot divide it. What a hand leaves behind is then ended one by one instead of at once. In a unit: if Slice= was changed, ReadWritePaths= must name the unit's new control group.",
+    ),
     "launcher.started": Told(
         "info",
         "6669baa5211542938ac65c24261e7bb1",
