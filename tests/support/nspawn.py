@@ -52,6 +52,12 @@ MASKED = frozenset(
 )
 JOIN = ("-m", "-u", "-i", "-n", "-p", "-C", "-r", "-w")  # all of its namespaces, root and cwd
 
+CREW = """\
+[hand.ticker]
+count = 2
+doers = ["hiod.demo:Ticker"]
+"""
+
 BOOT = """\
 set -e
 mount -t tmpfs -o size=1g,mode=755 tmpfs "$D"
@@ -293,15 +299,18 @@ class Machine:
     def cursor(self) -> str:
         """Return a mark behind the journal's newest record."""
         self.out("journalctl", "--sync")
-        shown = self.out("journalctl", "-q", "-n", "0", "--show-cursor")
+        shown = self.out("journalctl", "-q", "-n", "1", "-o", "cat", "--show-cursor")
         return shown.rpartition("-- cursor: ")[2]
 
     def journal(self, *matches: str, since: str = "") -> list[dict[str, Any]]:
-        """Return records, oldest first; matches as journalctl takes them."""
+        """Return records that have all of the fields (``KEY=value``), oldest first."""
         self.out("journalctl", "--sync")
+        # Without matches: with them, this journalctl skips a record behind the cursor.
         after = [f"--after-cursor={since}"] if since else []
-        text = self.out("journalctl", "-q", "--all", "-o", "json", *after, *matches)
-        return [json.loads(line) for line in text.splitlines()]
+        text = self.out("journalctl", "-q", "--all", "-o", "json", *after)
+        found = map(json.loads, text.splitlines())
+        wanted = dict(match.split("=", 1) for match in matches)
+        return [one for one in found if wanted.items() <= one.items()]
 
     def until_told(self, *matches: str, since: str, within_s: float = 20.0) -> dict[str, Any]:
         """Wait for a record; return the first."""

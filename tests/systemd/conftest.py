@@ -6,18 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from support.nspawn import Machine, staged
+from support.nspawn import CREW, Machine, staged
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 __all__ = ["staged"]
-
-CREW = """\
-[hand.ticker]
-count = 2
-doers = ["hiod.demo:Ticker"]
-"""
 
 PEOPLE = """\
 u alice - "may use hiodctl" /root
