@@ -10,6 +10,7 @@ nobody here calls ``connect`` or ``shutdown`` on the bound socket, which others 
 from __future__ import annotations
 
 import errno
+import mmap
 import os
 import select
 import socket
@@ -279,7 +280,10 @@ class Peer(Mixin):
             self.opened = False
             return False
         if self._view is None or len(self._view) != self.bs:
-            self._view = memoryview(bytearray(self.bs))
+            # Not a bytearray: that is cleared, so all of it becomes memory of its own in every
+            # hand. Of this, only what datagrams have filled.
+            room = mmap.mmap(-1, self.bs, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+            self._view = memoryview(room)
         self.ls = ls
         self.opened = True
         return True
