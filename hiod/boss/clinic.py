@@ -37,9 +37,11 @@ class Clinic:
         self.watch = watch
         self._boss = boss
         self._checks: list[tuple[float, str]] = []
+        self._planned: dict[str, float] = {}  # the first of each hand's in that heap
 
     def next_at(self, now: float) -> float:
         """Return when time alone wants somebody looked at."""
+        self._put_off()
         check_at = self._checks[0][0] if self._checks else math.inf
         return min(check_at, self.watch.next_at(now))
 
@@ -99,7 +101,9 @@ class Clinic:
                 station.look(sample)
                 self.judge(name, health.Evidence(sample=sample))
         while self._checks and self._checks[0][0] <= now:
-            _, name = heapq.heappop(self._checks)
+            at, name = heapq.heappop(self._checks)
+            if self._planned.get(name) == at:
+                del self._planned[name]
             self._read_dump(name)
             self.judge(name, health.Evidence())
 
@@ -122,9 +126,29 @@ class Clinic:
                 station.taken.add(step.what)
                 self._climb(name, step.what, str(verdict))
         check_at = health.next_check_at(state, now, limits)
-        if check_at < math.inf and not now < station.check_at <= check_at:
-            station.check_at = check_at
+        station.check_at = check_at
+        if check_at < self._planned.get(name, math.inf):
+            self._planned[name] = check_at
             heapq.heappush(self._checks, (check_at, name))
+
+    def _put_off(self) -> None:
+        """Move first checks that a heartbeat has made needless to when they are wanted now.
+
+        So a hand that is well never wakes the boss for them.
+        """
+        checks = self._checks
+        while checks:
+            at, name = checks[0]
+            station = self._boss.stations.get(name)
+            if station is not None and (station.dump_by is not None or station.check_at <= at):
+                return
+            heapq.heappop(checks)
+            if self._planned.get(name) != at:
+                continue
+            del self._planned[name]
+            if station is not None and station.check_at < math.inf:
+                self._planned[name] = station.check_at
+                heapq.heappush(checks, (station.check_at, name))
 
     def _climb(self, name: str, what: str, verdict: str) -> None:
         """Take a step of the ladder."""
