@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from hiod.admin import schema
-from hiod.boss import views
+from hiod.boss import explaining, views
 from hiod.errors import AdminError, ConfigError
 from hiod.rules import records as r
 from hiod.rules import roster, specs
@@ -271,7 +271,24 @@ class Desk:
                 for other in boss.hands.values()
                 if other.state is r.State.WAITING and roster.base_of(hand) in other.spec.after
             ]
-            found.append(views.why(hand, station, clock, deaths=deaths, waiting=waiting))
+            awaited = [
+                other
+                for other in boss.hands.values()
+                if hand.state is r.State.WAITING
+                and roster.base_of(other) in hand.spec.after
+                and not satisfies(other)
+            ]
+            found.append(
+                explaining.why(
+                    hand,
+                    station,
+                    clock,
+                    deaths=deaths,
+                    waiting=waiting,
+                    awaited=awaited,
+                    cwd=boss.order_for(hand)["cwd"],
+                )
+            )
         request.reply(schema.WhyReply(hands=found))
 
     def _ails(self, hand: r.Hand) -> bool:

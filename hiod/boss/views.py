@@ -6,12 +6,14 @@ Decides what is shown and in which words; the shapes are ``admin.schema``'s. Rea
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import lru_cache
+from operator import is_
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from hiod.admin import schema
-from hiod.rules import health, roster, specs, story, words
+from hiod.rules import roster, specs, story
 from hiod.rules.policy import recent
 from hiod.rules.records import State
 
@@ -22,6 +24,10 @@ if TYPE_CHECKING:
     from hiod.host.procs import Relative
     from hiod.host.store import SavedDeath, SavedEvent
     from hiod.rules.records import Hand
+
+
+STEADY_S = 0.001
+"""By so much wall time may have been set since a row was made: it shows milliseconds."""
 
 
 class Clock:
@@ -38,8 +44,14 @@ class Clock:
 
 def iso(wall: float) -> str:
     """Return wall time as ISO 8601 UTC with milliseconds."""
-    text = datetime.fromtimestamp(wall, UTC).isoformat(timespec="milliseconds")
-    return text.removesuffix("+00:00") + "Z"
+    return _iso(round(wall * 1000))
+
+
+@lru_cache(maxsize=4096)
+def _iso(wall_ms: int) -> str:
+    # The same few instants are asked for with every list.
+    seconds, ms = divmod(wall_ms, 1000)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{ms:03}Z"
 
 
 def _facts(hand: Hand, station: Station, clock: Clock, version: str) -> dict[str, Any]:
@@ -78,8 +90,21 @@ def _whole(value: float | None) -> int | None:
 
 
 def row(hand: Hand, station: Station, clock: Clock, version: str) -> schema.Row:
-    """Return one row of ``list``."""
-    return schema.Row(spec=roster.base_of(hand), **_facts(hand, station, clock, version))
+    """Return one row of ``list``; not for changing.
+
+    It is the one made last while nothing that it shows has changed: lists are asked for far more
+    often than that.
+    """
+    verdict = station.health.verdict if station.health is not None else None
+    made_of = (hand, station.sample, verdict, station.beat, station.launcher)
+    if station.shown is not None:
+        before, offset, made = station.shown
+        if all(map(is_, before, made_of)) and abs(clock.offset - offset) < STEADY_S:
+            shown: schema.Row = made
+            return shown
+    new = schema.Row(spec=roster.base_of(hand), **_facts(hand, station, clock, version))
+    station.shown = (made_of, clock.offset, new)
+    return new
 
 
 def status(
@@ -243,106 +268,3 @@ def _event(seq: int, at: float, name: str, facts: dict[str, Any]) -> schema.Even
         message=story.tell(name, facts),
         facts=facts,
     )
-
-
-# ---------------------------------------------------------------------------- why
-
-
-def why(
-    hand: Hand,
-    station: Station,
-    clock: Clock,
-    *,
-    deaths: Sequence[schema.Death],
-    waiting: Sequence[str],
-) -> schema.Explanation:
-    """Explain why a hand is as it is, from what is known of it."""
-    findings: list[schema.Finding] = []
-
-    def found(label: str, *lines: str) -> None:
-        told = [line for line in lines if line]
-        if told:
-            findings.append(schema.Finding(label=label, lines=told))
-
-    verdict = station.health.verdict if station.health is not None else None
-    if station.health is not None and hand.process is not None:
-        found("memos", _beat_words(hand, station, clock))
-        found("process", _process_words(hand, station))
-        if verdict is not health.Verdict.OK:
-            found("so", *station.health.why, *_framed(station.stack))
-    if deaths:
-        last = deaths[0]
-        ran = f" after {last.uptime_s:.1f} s" if last.uptime_s is not None else ""
-        asked = f"asked by {last.asked_by}" if last.asked_by else "nobody asked"
-        label = "before" if hand.process is not None else "last"
-        found(label, f"{last.reason}{ran}, {last.at}; {asked}", *_indented(last.last_words or ""))
-    if hand.process is None:
-        found("ran as", _ran_as(hand))
-    found("waits", f"for it: {', '.join(waiting)}" if waiting else "no hand waits for it")
-    found("next", plan(hand, clock) or "")
-    return schema.Explanation(
-        name=hand.name,
-        state=str(hand.state),  # type: ignore[arg-type]  # State's values are the StateNames
-        health=str(verdict) if verdict is not None else None,
-        summary=f"{hand.name} is {hand.state}: {hand.reason}",
-        findings=findings,
-        can=_can(hand),
-    )
-
-
-STACK_LINES = 12
-
-
-def _framed(stack: str) -> list[str]:
-    """Return the frames of a dump that say most: the innermost ones come first in it."""
-    lines = words.innermost(stack)
-    if len(lines) > STACK_LINES:
-        lines = [*lines[:STACK_LINES], "…"]
-    return [f"  {line}" for line in lines]
-
-
-def _indented(text: str) -> list[str]:
-    lines = text.strip().splitlines()
-    if len(lines) > STACK_LINES:
-        lines = ["…", *lines[-STACK_LINES:]]
-    return [f"  {line}" for line in lines]
-
-
-def _beat_words(hand: Hand, station: Station, clock: Clock) -> str:
-    age = station.beat_age(clock.now)
-    if station.health is None or not station.health.beats:
-        return "sends no heartbeats: only its process is watched"
-    if age is None:
-        return "no heartbeat yet"
-    missed = max(0, int(age / hand.spec.health.beat_s) - 1)
-    return f"last beat {age:.1f} s ago, {missed} of {hand.spec.health.misses} missed"
-
-
-def _process_words(hand: Hand, station: Station) -> str:
-    if hand.process is None or station.sample is None:
-        return ""
-    sample = station.sample
-    return (
-        f"{hand.process.pid} {sample.status}, {sample.cpu_percent:.1f} % CPU, "
-        f"RSS {sample.rss_bytes >> 20} MiB"
-    )
-
-
-def _ran_as(hand: Hand) -> str:
-    spec = hand.spec
-    if spec.command is not None:
-        return " ".join(spec.command)
-    names = ", ".join(one.ref for one in spec.doers or ()) or "only its Crewer"
-    path = f"path: {':'.join(spec.path)}" if spec.path else "path: nothing added"
-    return f"{names}; {path}; {spec.python or 'the python of the boss'}"
-
-
-def _can(hand: Hand) -> list[str]:
-    name = hand.name
-    if hand.state in {State.FAILED, State.STOPPED, State.DONE}:
-        verbs = ["start", "logs"]
-    elif hand.state in {State.WAITING, State.BACKOFF}:
-        verbs = ["stop", "logs"]
-    else:
-        verbs = ["restart", "stop", "logs"]
-    return [f"hiodctl {verb} {name}" for verb in verbs]

@@ -77,6 +77,11 @@ def duration(seconds: float | None) -> str:
     return f"{minutes}m{left:02}s" if minutes else f"{left}s"
 
 
+def brief(seconds: float) -> str:
+    """Say a length of time of which tenths may matter: ``0.4 s``, ``2h11m``."""
+    return f"{seconds:.1f} s" if seconds < DECIMAL_BELOW else duration(seconds)
+
+
 def ago(seconds: float) -> str:
     """Say how long ago something was: ``4 s ago``, ``2 d ago``."""
     whole = max(int(seconds), 0)
@@ -230,12 +235,17 @@ def up_s(row: Row, view: View) -> float | None:
     return since_s(row.get("ready_since") or row.get("since"), view)
 
 
+WHO = re.compile(r" \(uid \d+, pid \d+\)")
+
+
 def remark(row: Row, view: View) -> str:
     """Return the last column: why a hand is not well, else what it says of itself."""
     status, reason = plain(row.get("status") or ""), plain(row.get("reason") or "")
+    # In a table the name of whoever asked is enough.
+    reason = WHO.sub("", reason)
     if row.get("state") in ("ready", "running"):
         # Without a status of its own the boss gives the reason, which the state says already.
-        return "" if status == reason else status
+        return "" if WHO.sub("", status) == reason else status
     if row.get("state") in ("stopped", "done", "failed") and reason:
         seconds = since_s(row.get("since"), view)
         return reason if seconds is None else f"{reason}, {ago(seconds)}"
@@ -566,6 +576,7 @@ def status(reply: Row, tail: Sequence[str], view: View) -> str:
         ("Wanted", _wanted(reply, view)),
         ("Process", _process(reply, view)),
         ("Doing", _doing(reply)),
+        ("Says", "" if _doing(reply) else _says(reply)),
         ("Memory", _memory(reply)),
         ("Beat", _beat(reply, view)),
         ("Memos", _memos(reply)),
@@ -628,16 +639,19 @@ def _process(reply: Row, view: View) -> str:
 
 
 def _doing(reply: Row) -> str:
-    process, parts = reply.get("process") or {}, []
-    if process.get("doing"):
-        text = plain(process["doing"])
-        if process.get("doing_s") is not None:
-            text += f" ({process['doing_s']:.0f} s)"
-        parts.append(text)
+    process = reply.get("process") or {}
+    if not process.get("doing"):
+        return ""
+    text = plain(process["doing"])
+    if process.get("doing_s") is not None:
+        text += f" ({process['doing_s']:.0f} s)"
+    said = _says(reply)
+    return f"{text}       Says: {said}" if said else text
+
+
+def _says(reply: Row) -> str:
     said = plain(reply.get("status") or "")
-    if said and said != plain(reply.get("reason") or ""):
-        parts.append(f'Says: "{said}"')
-    return "       ".join(parts)
+    return f'"{said}"' if said and said != plain(reply.get("reason") or "") else ""
 
 
 def _memory(reply: Row) -> str:
@@ -682,7 +696,7 @@ def _memos(reply: Row) -> str:
         )
         if memo.get(key) is not None
     ]
-    if not memo.get("registered"):
+    if not memo.get("registered") and "command" not in (reply.get("spec") or {}):
         parts.append("not registered")
     text = "  ".join(parts)
     return text + "; some wait in its mailbox" if memo.get("waiting") else text
@@ -714,7 +728,7 @@ def death(row: Row, view: View) -> str:
         how += ", core"
     parts = [f"{when(row.get('at'), view)} {how}"]
     if row.get("uptime_s") is not None:
-        parts.append(f"after {duration(row['uptime_s'])}")
+        parts.append(f"after {brief(row['uptime_s'])}")
     parts.append(f"asked by {plain(row['asked_by'])}" if row.get("asked_by") else "nobody asked")
     return ", ".join(parts)
 
@@ -738,17 +752,27 @@ def _log(reply: Row) -> str:
 # --------------------------------------------------------------------------- the rest
 
 
+INSTANT = re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z")
+
+
+def localized(text: Any, view: View) -> str:
+    """Return the boss's words with the instants in them as the reader's own time."""
+    return INSTANT.sub(lambda found: when(found[0], view), str(text))
+
+
 def why(reply: Mapping[str, Any], view: View) -> str:
     """Return the explanations of ``hiodctl why``."""
     blocks = []
     for hand in reply.get("hands", ()):
-        lines = [plain(hand.get("summary") or f"{hand['name']} is {hand['state']}.")]
+        summary = hand.get("summary") or f"{hand['name']} is {hand['state']}."
+        lines = [plain(localized(summary, view))]
         found = [(part["label"], part["lines"]) for part in hand.get("findings", ())]
         if hand.get("can"):
             found.append(("you can", [" · ".join(hand["can"])]))
         for label, texts in found:
             for number, text in enumerate(texts):
-                lines.append(f"  {'' if number else label:<8} {unruly(text)}".rstrip())
+                shown = unruly(localized(text, view))
+                lines.append(f"  {'' if number else label:<8} {shown}".rstrip())
         blocks.append("\n".join(_fit(line, view) for line in lines) + "\n")
     return "\n".join(blocks) or ("all hands are ok\n" if view.person else "")
 

@@ -6,7 +6,7 @@ import orjson
 import pytest
 from support.lives import Life, in_state, spec
 
-from hiod.boss import views
+from hiod.boss import explaining, views
 from hiod.boss.stations import Station
 from hiod.boss.views import Clock
 from hiod.host.store import SavedDeath, SavedEvent
@@ -129,19 +129,20 @@ def test_a_kept_event_and_a_live_one_are_told_alike() -> None:
 
 
 def explain(hand: Hand, station: Station, **facts) -> dict[str, list[str]]:
-    told = views.why(hand, station, CLOCK, deaths=facts.get("deaths", ()), waiting=("mail",))
+    told = explaining.why(hand, station, CLOCK, deaths=facts.get("deaths", ()), waiting=("mail",))
     return {finding.label: list(finding.lines) for finding in told.findings}
 
 
 def test_why_a_hand_is_gone_names_its_death_and_how_it_ran() -> None:
     hand = in_state(State.FAILED).hand
-    last = views.death(death(code=1, uptime_s=2.0, words="Traceback\nKeyError: 1"))
+    last = views.death(
+        death(code=1, uptime_s=2.0, words="Traceback (most recent call last):\nKeyError: 1")
+    )
 
     found = explain(hand, STATION, deaths=[last])
 
     assert found["last"] == [
-        "exit 1 after 2.0 s, 2017-07-14T02:40:00.000Z; nobody asked",
-        "  Traceback",
+        "exit 1, 2.0 s after its start; nobody asked; at 2017-07-14T02:40:00.000Z",
         "  KeyError: 1",
     ]
     assert found["ran as"] == ["only its Crewer; path: nothing added; the python of the boss"]
@@ -177,7 +178,7 @@ def test_why_a_hand_is_stuck_shows_its_witnesses_and_its_stack() -> None:
     ],
 )
 def test_what_can_be_done_is_named(state: State, verbs: list[str]) -> None:
-    told = views.why(in_state(state).hand, STATION, CLOCK, deaths=(), waiting=())
+    told = explaining.why(in_state(state).hand, STATION, CLOCK, deaths=(), waiting=())
 
     assert told.can == [f"hiodctl {verb} web" for verb in verbs]
 

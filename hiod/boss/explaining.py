@@ -1,0 +1,203 @@
+"""Why a hand is as it is: what is known of it, put into the order in which a person asks.
+
+Decides which findings speak, in which words, and what would do. Leaves the facts to the records and
+what they mean for the hand to ``rules``. Reads, changes nothing. Instants are ISO 8601 UTC, as in
+every answer; hiodctl shows them as local time.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hiod.admin import schema
+from hiod.boss.views import plan
+from hiod.rules import health, words
+from hiod.rules.records import State
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hiod.boss.stations import Station
+    from hiod.boss.views import Clock
+    from hiod.rules.records import Hand
+
+STACK_LINES = 12
+_STAYS = frozenset({State.FAILED, State.STOPPED})
+
+
+def why(
+    hand: Hand,
+    station: Station,
+    clock: Clock,
+    *,
+    deaths: Sequence[schema.Death],
+    waiting: Sequence[str],
+    awaited: Sequence[Hand] = (),
+    cwd: str = "",
+) -> schema.Explanation:
+    """Explain why a hand is as it is, from what is known of it.
+
+    Args:
+        hand: whom.
+        station: what is known of it beyond the rules.
+        clock: what time it is.
+        deaths: how it ended before, the latest first.
+        waiting: names of the hands that wait for it.
+        awaited: the hands it waits for.
+        cwd: where it runs, if that is to be told.
+    """
+    findings: list[schema.Finding] = []
+
+    def found(label: str, *lines: str) -> None:
+        told = [line for line in lines if line]
+        if told:
+            findings.append(schema.Finding(label=label, lines=told))
+
+    verdict = station.health.verdict if station.health is not None else None
+    if station.health is not None and hand.process is not None:
+        found("memos", _beat_words(hand, station, clock))
+        found("process", _process_words(hand, station))
+        if verdict is not health.Verdict.OK:
+            found("so", *station.health.why, *_framed(station.stack))
+    found("for", *(f"{other.name} is {other.state}: {other.reason}" for other in awaited))
+    if deaths:
+        found("before" if hand.process is not None else "last", *_ended(deaths[0]))
+    if hand.process is None and hand.state is not State.WAITING:
+        found("ran as", _ran_as(hand, station, cwd))
+        found("try", _try(hand))
+    found("waits", f"for it: {', '.join(waiting)}" if waiting else "no hand waits for it")
+    if hand.state not in _STAYS:
+        found("next", plan(hand, clock) or "")
+    return schema.Explanation(
+        name=hand.name,
+        state=str(hand.state),  # type: ignore[arg-type]  # State's values are the StateNames
+        health=str(verdict) if verdict is not None else None,
+        summary=_summary(hand, clock, awaited),
+        findings=findings,
+        can=_can(hand, awaited),
+    )
+
+
+def _summary(hand: Hand, clock: Clock, awaited: Sequence[Hand]) -> str:
+    """Answer in a sentence or two."""
+    rule, count = hand.spec.restart, len(hand.failures)
+    text = f"{hand.name} is {hand.state}: {hand.reason}"
+    match hand.state:
+        case State.FAILED if count > rule.limit:
+            text = (
+                f"{hand.name} is failed: gave up at {clock.iso(hand.since)}, "
+                f"{count} failures in {rule.window_s:g} s (limit {rule.limit})"
+            )
+        case State.WAITING if awaited:
+            text += f". It starts when {awaited[0].name} is there"
+        case State.BACKOFF:
+            text += f" in {max(0.0, hand.wake_at - clock.now):.1f} s"
+        case _:
+            pass
+    return text + (". Stays so until started." if hand.state in _STAYS else "")
+
+
+def _ended(last: schema.Death) -> list[str]:
+    """Say how an incarnation ended, and show its last words where they say more."""
+    how, _, gist = last.reason.partition(": ")
+    ran = f", {_span(last.uptime_s)} after its start" if last.uptime_s is not None else ""
+    asked = f"asked by {last.asked_by}" if last.asked_by else "nobody asked"
+    said = _own_frames(last.last_words or "")
+    if said == [gist]:
+        said = []
+    told = f"{how}{', core' if last.core else ''}{ran}{': ' if gist else ''}{gist}"
+    return [f"{told}; {asked}; at {last.at}", *(f"  {line}" for line in said)]
+
+
+def _span(seconds: float) -> str:
+    """Say how long something took, in the unit that tells most."""
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.1f} s"
+
+
+_IMPORTERS = ('File "<frozen importlib', "importlib/__init__.py", "/hiod/hand/main.py")
+
+
+def _own_frames(text: str) -> list[str]:
+    """Return the end of a traceback without the frames of whoever imported and ran the doers."""
+    lines: list[str] = []
+    skip = False
+    for line in text.strip().splitlines():
+        frame = line.startswith('  File "')
+        if frame or not line.startswith(" "):
+            skip = frame and any(one in line for one in _IMPORTERS)
+        if not skip:
+            lines.append(line)
+    if len(lines) > 1 and not any(line.startswith("  ") for line in lines):
+        lines = [line for line in lines if not line.startswith("Traceback ")]
+    return ["…", *lines[-STACK_LINES:]] if len(lines) > STACK_LINES else lines
+
+
+def _framed(stack: str) -> list[str]:
+    """Return the frames of a dump that say most: the innermost ones come first in it."""
+    lines = words.innermost(stack)
+    if len(lines) > STACK_LINES:
+        lines = [*lines[:STACK_LINES], "…"]
+    return [f"  {line}" for line in lines]
+
+
+def _beat_words(hand: Hand, station: Station, clock: Clock) -> str:
+    age = station.beat_age(clock.now)
+    if station.health is None or not station.health.beats:
+        return "sends no heartbeats: only its process is watched"
+    if age is None:
+        return "no heartbeat yet"
+    missed = max(0, int(age / hand.spec.health.beat_s) - 1)
+    return f"last beat {age:.1f} s ago, {missed} of {hand.spec.health.misses} missed"
+
+
+def _process_words(hand: Hand, station: Station) -> str:
+    if hand.process is None or station.sample is None:
+        return ""
+    sample = station.sample
+    return (
+        f"{hand.process.pid} {sample.status}, {sample.cpu_percent:.1f} % CPU, "
+        f"RSS {sample.rss_bytes >> 20} MiB"
+    )
+
+
+def _ran_as(hand: Hand, station: Station, cwd: str) -> str:
+    spec = hand.spec
+    if spec.command is not None:
+        parts = [" ".join(spec.command)]
+    else:
+        python = station.launcher.python if station.launcher is not None else spec.python
+        parts = [
+            ", ".join(one.ref for one in spec.doers or ()) or "only its Crewer",
+            f"path: {':'.join(spec.path)}" if spec.path else "path: nothing added",
+            python or "the python of the boss",
+        ]
+    return "; ".join([*parts, f"cwd {cwd}"] if cwd else parts)
+
+
+def _try(hand: Hand) -> str:
+    """Say what would do, where the end itself tells."""
+    spec = hand.spec
+    if spec.doers is None or "ModuleNotFoundError" not in hand.reason:
+        return ""
+    if spec.origin is None:
+        where, then = "its definition", f"hiodctl add --replace {spec.name} …"
+    else:
+        where = spec.origin if spec.line is None else f"{spec.origin}:{spec.line}"
+        then = "hiodctl apply"
+    return f'python = "/path/of/venv/bin/python" or path in {where}, then {then}'
+
+
+def _can(hand: Hand, awaited: Sequence[Hand]) -> list[str]:
+    name = hand.name
+    if hand.state in {State.FAILED, State.STOPPED, State.DONE}:
+        verbs = [f"start {name}", f"logs {name}"]
+    elif awaited:
+        verbs = [*(f"why {other.name}" for other in awaited), f"stop {name}"]
+    elif hand.state in {State.WAITING, State.BACKOFF}:
+        verbs = [f"stop {name}", f"logs {name}"]
+    else:
+        verbs = [f"restart {name}", f"stop {name}", f"logs {name}"]
+    return [f"hiodctl {verb}" for verb in verbs]
