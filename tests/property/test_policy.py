@@ -149,6 +149,16 @@ class Lives(RuleBasedStateMachine):
         self.life.spawned(after_s)
         assert self.life.hand.process == self.life.process
 
+    @precondition(lambda self: self.life.state in {State.BACKOFF, State.WAITING})
+    @rule()
+    def be_tried_again(self) -> None:
+        """Take the usual way at once, so that many walks come to a second and a third death."""
+        if self.life.state is State.BACKOFF:
+            self.time_comes()
+        self.clear()
+        if self.life.ordered:
+            self.come(0.0)
+
     @precondition(lambda self: self.life.ordered)
     @rule()
     def be_refused(self) -> None:
