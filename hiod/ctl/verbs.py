@@ -293,7 +293,12 @@ def _send(ask: Ask) -> int:
 def _apply(ask: Ask) -> int:
     reply = ask.call("apply", _waiting(ask.parsed))
     ask.show(reply, lambda: render.applied(reply, ask.view))
-    return 1 if any(_went_wrong(row, ask.parsed.wait) for row in reply["hands"]) else 0
+    # A hand that had failed and is taken out is where it was to go.
+    removed = {
+        name for one in reply["changes"] if one["action"] == "remove" for name in one["hands"]
+    }
+    rows = [row for row in reply["hands"] if row["name"] not in removed]
+    return 1 if any(_went_wrong(row, ask.parsed.wait) for row in rows) else 0
 
 
 def _shutdown(ask: Ask) -> int:
