@@ -34,9 +34,17 @@ files() { # all that is installed besides the environment: MODE SOURCE TARGET
 		644 systemd/sysusers.conf $PREFIX/lib/sysusers.d/hiod.conf
 		644 systemd/tmpfiles.conf $PREFIX/lib/tmpfiles.d/hiod.conf
 		644 systemd/hiod-no-network.conf $PREFIX/share/hiod/hiod-no-network.conf
+		644 etc/completion/hiodctl.bash $PREFIX/share/bash-completion/completions/hiodctl
+		644 etc/completion/_hiodctl $PREFIX/share/zsh/site-functions/_hiodctl
 	LIST
-	(cd "$source" && find etc -type f ! -path 'etc/demo/*' | sort |
-		sed "s#.*#644 & $PREFIX/share/hiod/&#")
+	(
+		cd "$source"
+		find etc -type f ! -path 'etc/demo/*' ! -path 'etc/completion/*' | sort |
+			sed "s#.*#644 & $PREFIX/share/hiod/&#"
+		for page in docs/man/*.[1-8]; do
+			echo "644 $page $PREFIX/share/man/man${page##*.}/${page##*/}"
+		done
+	)
 }
 
 install_all() {

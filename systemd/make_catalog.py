@@ -18,7 +18,7 @@ def text() -> str:
     for event, told in STORY.items():
         subject = re.sub(r"\{(\w+)\}", lambda fact: f"@HIOD_{fact[1].upper()}@", told.template)
         head = f"-- {told.message_id}\nSubject: {subject}\nDefined-By: hiod\n"
-        parts.append(f"{head}Documentation: man:hiod(8)\n\n{told.explain}\n\nEvent: {event}\n")
+        parts.append(f"{head}Documentation: man:hiod(1)\n\n{told.explain}\n\nEvent: {event}\n")
     return "\n".join(parts)
 
 
