@@ -8,8 +8,8 @@ from hiod.boss.stations import Station
 from hiod.rules.health import Sample
 from hiod.rules.words import Words
 
-KEPT = {"addr", "launcher", "pidfd", "words", "dump_from", "dump_to"}
-"""Its address; what whoever spawns it sets; what closing has cleared, or ``dump_due`` rules."""
+KEPT = {"addr", "launcher", "pidfd", "words", "dump_from", "dump_to", "memos", "unkept"}
+"""Its address and allowances; what its spawner sets; what is closed, or ruled by ``dump_due``."""
 
 
 def test_a_new_incarnation_has_nothing_of_the_one_before() -> None:
