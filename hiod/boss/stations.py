@@ -52,6 +52,7 @@ class Station:
         dump_by: until when a stack dump that was asked for is waited for; dump_from: how long its
             last words were when it was, dump_to: and when they were looked at last.
         stack: its latest stack dump.
+        shown: its latest row of ``list``, with what that was made of.
     """
 
     addr: str
@@ -79,6 +80,7 @@ class Station:
     dump_from: int = 0
     dump_to: int = 0
     stack: str = ""
+    shown: Any = None
 
     def reset(self, token: str) -> None:
         """Begin a new incarnation: nothing of the former is true any more."""
@@ -102,6 +104,7 @@ class Station:
         self.check_at = 0.0
         self.dump_by = None
         self.stack = ""
+        self.shown = None
 
     def last_words(self) -> Words:
         """Read what the hand wrote before it ended."""
