@@ -26,6 +26,27 @@ WORDS_BYTES = 64 << 10
 """So much of a hand's last words is read, from the end."""
 
 
+MEMOS_AT_ONCE, MEMOS_A_SECOND = 100, 10
+"""So many memos of one hand to the boss become events: in a burst, and in the long run."""
+
+
+@dataclass(slots=True)
+class Allowance:
+    """What may be had now and then, some at once: a bucket that fills by itself."""
+
+    left: float = MEMOS_AT_ONCE
+    at: float = 0.0
+
+    def take(self, now: float) -> bool:
+        """Have one, if there is one left."""
+        self.left = min(MEMOS_AT_ONCE, self.left + (now - self.at) * MEMOS_A_SECOND)
+        self.at = now
+        if self.left < 1:
+            return False
+        self.left -= 1
+        return True
+
+
 @dataclass(slots=True)
 class Station:
     """One hand, as the boss sees it now.
@@ -53,6 +74,8 @@ class Station:
             last words were when it was, dump_to: and when they were looked at last.
         stack: its latest stack dump.
         shown: its latest row of ``list``, with what that was made of.
+        memos: how many memos of its own may be kept as events; unkept: how many were not. They
+            belong to the hand, not to one incarnation.
     """
 
     addr: str
@@ -81,6 +104,8 @@ class Station:
     dump_to: int = 0
     stack: str = ""
     shown: Any = None
+    memos: Allowance = field(default_factory=Allowance)
+    unkept: int = 0
 
     def reset(self, token: str) -> None:
         """Begin a new incarnation: nothing of the former is true any more."""

@@ -13,6 +13,7 @@ import orjson
 
 from hiod.base import crewing
 from hiod.base.crewdoms import HBT, RDY
+from hiod.boss.stations import MEMOS_A_SECOND
 from hiod.host import procs
 from hiod.rules import health
 from hiod.rules import records as r
@@ -84,16 +85,31 @@ class Switchboard:
         elif memo.tag in {RDY, HBT}:
             self._hear_state(hand, memo)
         elif crewing.userTag(memo.tag):
-            self._boss.ledger.count("memos.to_boss")
-            self._boss.ledger.tell(
+            self._keep(hand, memo)
+        else:
+            self.reject(src, f"tag {memo.tag} is not for a boss")
+
+    def _keep(self, hand: r.Hand, memo: MemoDom) -> None:
+        """Make a hand's own memo an event, unless it sends so many that they hide all others."""
+        boss = self._boss
+        station, ledger = boss.station(hand.name), boss.ledger
+        ledger.count("memos.to_boss")
+        if station.memos.take(boss.now()):
+            ledger.tell(
                 "hand.memo",
                 hand=name,
                 tag=memo.tag,
                 load=_clipped(memo.load),
                 generation=hand.generation,
             )
-        else:
-            self.reject(src, f"tag {memo.tag} is not for a boss")
+            return
+        ledger.count("memos.unkept")
+        station.unkept += 1
+        if _is_round(station.unkept):
+            ledger.tell(
+                "hand.flood", hand=hand.name, count=station.unkept, rate=MEMOS_A_SECOND,
+                generation=hand.generation,
+            )  # fmt: skip
 
     def register(self, memo: MemoDom, src: str, cred: Cred) -> None:
         """Take in a REG: from the process that was started for the hand, or it does not count."""
@@ -147,7 +163,7 @@ class Switchboard:
     def reject(self, source: str | None, why: str) -> None:
         """Count a memo that does not count; say so, but not for every one of a flood."""
         count = self._boss.ledger.count("memos.rejected")
-        if count & (count - 1) == 0:
+        if _is_round(count):
             source = source or "an unbound socket"
             self._boss.ledger.tell("memo.rejected", source=source, why=why, count=count)
 
@@ -215,6 +231,11 @@ class Switchboard:
         if station.hio and not station.agrees(self._book):
             return
         self.say(name, self._text, key="BOK")
+
+
+def _is_round(count: int) -> bool:
+    """Say whether a count is worth a word: each power of two."""
+    return count & (count - 1) == 0
 
 
 def _speaks_for(hand: r.Hand, cred: Cred) -> bool:

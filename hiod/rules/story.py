@@ -249,6 +249,12 @@ STORY: dict[str, Told] = {
         "{hand}: memo {tag} to the boss",
         "A hand sent a memo of its own to the boss.",
     ),
+    "hand.flood": Told(
+        "warning",
+        "6f0c3b1e9a5d4c27b8e41d7f52a9c360",
+        "{hand}: {count} memos to the boss not kept, more than {rate} a second",
+        "A hand sends the boss more memos of its own than are worth an event each; those beyond the rate are counted and let go, so that they do not push out what else happened.",
+    ),
     "hand.status": Told(
         "debug",
         "deec2327834944f39e6679bc467a8278",

@@ -264,6 +264,9 @@ class Boss:
         names = list(self.rows())
         if names:
             self.ask("remove", names=names, wait="gone", timeout_s=PATIENCE_S)
+        for path in self.home.glob("*.log"):
+            if path.name != "boss.log":
+                path.unlink()
         self.since = self.ask("list")["seq"]
 
     def processes(self) -> dict[int, str]:

@@ -151,8 +151,8 @@ class Deaf(Vice):
     def sin(self):
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
-        self.status("deaf")
         yield 0.0
+        print("deaf", flush=True)  # noqa: T201 - what a hand prints is its log
         while True:
             time.sleep(1000)
 
@@ -198,7 +198,8 @@ class Flooder(Vice):
                         sock.sendto(b"flood", book)
                     except BlockingIOError:
                         break
-                self.tell("boss", "FLOOD", {"x": "y" * 100})
+                while self.tell("boss", "FLOOD", {"x": "y" * 100}):
+                    pass
                 yield 0.0
 
 
