@@ -97,7 +97,7 @@ class Switchboard:
         if station.memos.take(boss.now()):
             ledger.tell(
                 "hand.memo",
-                hand=name,
+                hand=hand.name,
                 tag=memo.tag,
                 load=_clipped(memo.load),
                 generation=hand.generation,
