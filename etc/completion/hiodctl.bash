@@ -46,7 +46,7 @@ _hiodctl() {
         about) options="--help --json --socket --user -h" ;;
         ping) options="--help --json --socket --user -h" ;;
         try) options="--help --json --socket --user -h" ;;
-        shutdown) options="--help --json --no-wait --socket --timeout --user -h" ;;
+        shutdown) options="--help --json --keep-hands --no-wait --socket --timeout --user -h" ;;
     esac
     if [[ "$word" == -* ]]; then
         COMPREPLY=($(compgen -W "$options" -- "$word"))

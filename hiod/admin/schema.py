@@ -785,7 +785,14 @@ class ScaleParameters(WaitParameters, kw_only=True):
 
 
 class ShutdownParameters(Parameters):
-    """Nothing yet; hands are stopped in reverse order within their own times."""
+    """Whether the hands end too.
+
+    Attributes:
+        keep_hands: leave the hands alone; the next boss takes them over. Without it they are
+            stopped first, in reverse order and within their own times.
+    """
+
+    keep_hands: bool = False
 
 
 class InterfaceParameters(Parameters):
@@ -1179,7 +1186,7 @@ METHODS: tuple[Method, ...] = (
     _boss(
         "shutdown",
         "admin",
-        "Stops all hands in reverse order, then the boss.",
+        "Ends the boss: stops all hands first, in reverse order, or keeps them on purpose.",
         parameters=ShutdownParameters,
         reply=ShutdownReply,
     ),

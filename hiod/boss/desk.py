@@ -166,6 +166,7 @@ class Desk:
 
     def _do_about(self, request: Request) -> None:
         boss = self._boss
+        boss.outlook.look(boss.members)
         states: dict[str, int] = {}
         for hand in boss.hands.values():
             states[str(hand.state)] = states.get(str(hand.state), 0) + 1
@@ -182,8 +183,8 @@ class Desk:
                 limits=self.limits,
                 hands=len(boss.hands),
                 states=states,
-                pending=boss.pending,
-                files=boss.files,
+                pending=boss.outlook.pending,
+                files=boss.outlook.files,
                 seq=boss.ledger.seq,
                 runtime_dir=str(boss.around.places.runtime),
                 state_dir=str(boss.around.places.state),
@@ -219,9 +220,11 @@ class Desk:
             station = boss.station(name)
             boss.clinic.glance(name)
             rows.append(views.row(boss.hands[name], station, clock, self._version))
+        outlook = boss.outlook
+        outlook.look(boss.members)
         request.reply(
             schema.ListReply(
-                hands=rows, seq=boss.ledger.seq, pending=boss.pending, files=boss.files
+                hands=rows, seq=boss.ledger.seq, pending=outlook.pending, files=outlook.files
             )
         )
 
@@ -396,6 +399,7 @@ class Desk:
     def _do_start(self, request: Request) -> None:
         names = self._chosen(request)
         boss = self._boss
+        self._refuse_leaving(names)
         event = r.StartAsked(self._by(request), time.time())
         changed = {}
         for name in names:
@@ -405,6 +409,17 @@ class Desk:
             if changed[name]:
                 boss.feed(name, event)
         self._promise(request, changed)
+
+    def _refuse_leaving(self, names: Sequence[str]) -> None:
+        """Refuse to start what nobody's definition counts any more.
+
+        Raises:
+            AdminError: Conflict, for the first that is leaving the crew.
+        """
+        leaving = [name for name in names if self._boss.hands[name].leaving]
+        if leaving:
+            why = f"{leaving[0]} is leaving the crew; add it again when it is gone"
+            raise conflict("leaving", why, leaving[0], leaving)
 
     def _do_stop(self, request: Request) -> None:
         names = self._chosen(request)
@@ -420,10 +435,7 @@ class Desk:
     def _do_restart(self, request: Request) -> None:
         names = self._chosen(request)
         boss = self._boss
-        leaving = [name for name in names if boss.hands[name].leaving]
-        if leaving:
-            why = f"{leaving[0]} is leaving the crew and cannot be restarted"
-            raise conflict("leaving", why, leaving[0], leaving)
+        self._refuse_leaving(names)
         for name in names:
             boss.feed(name, r.RestartAsked(self._by(request)))
         self._promise(request, dict.fromkeys(names, True))
@@ -559,7 +571,7 @@ class Desk:
             raise AdminError("BadSpec", problems=error.problems) from error
         before = roster.plan(boss.roll, config.hands)
         shown = [self._change(one) for one in before]
-        boss.config, boss.files = config, "ok"
+        boss.config = config
         self.when_applying()
         there = set(boss.hands)
         boss.apply(config.hands, by=self._by(request))
@@ -583,19 +595,19 @@ class Desk:
         try:
             config = self._read_config()
         except ConfigError as error:
-            boss.files = f"broken: {error}"
             boss.ledger.tell("config.broken", problems=str(error))
             return
-        boss.config, boss.files = config, "ok"
+        boss.config = config
         self.when_applying()
         changes = boss.apply(config.hands, by=by)
         boss.ledger.tell("config.reloaded", summary=f"{len(changes)} changed")
 
     def _do_shutdown(self, request: Request) -> None:
         boss = self._boss
-        self._record(request, [], "stopping")
-        boss.shut_down(keep=False, why=f"shutdown by {self._by(request)}")
-        request.reply(schema.ShutdownReply(hands=len(boss.hands)))
+        keep = request.params.keep_hands
+        self._record(request, [], "its hands live on" if keep else "stopping")
+        boss.shut_down(keep=keep, why=f"shutdown by {self._by(request)}")
+        request.reply(schema.ShutdownReply(hands=0 if keep else len(boss.hands)))
 
     # ------------------------------------------------------------------ answering
 

@@ -84,6 +84,10 @@ class Ledger:
         self._turn.counters[name] = value
         return value
 
+    def note(self, key: str, value: str) -> None:
+        """Keep a fact about the crew as a whole with the next turn."""
+        self._turn.meta[key] = value
+
     def know(self, hands: Mapping[str, Hand]) -> None:
         """Take these hands as written down already."""
         self._written.update(hands)
@@ -91,7 +95,9 @@ class Ledger:
     def put_hands(self, hands: Iterable[Hand]) -> None:
         """Write hands down with this turn, those that differ from what is written."""
         for hand in hands:
-            if self._written.get(hand.name) is not hand:
+            before = self._written.get(hand.name)
+            if before is not hand:
+                self._turn.durable |= before is None or before.wanted is not hand.wanted
                 row = keeping.hand_row(hand, self._boot_id)
                 self._turn.hands_put[hand.name] = orjson.dumps(row)
                 self._written[hand.name] = hand

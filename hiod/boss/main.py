@@ -13,9 +13,11 @@ import grp
 import os
 import resource
 import secrets
+import signal
 import socket
 import sys
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -24,11 +26,12 @@ import hiod
 from hiod.admin.server import Access, AdminDoer
 from hiod.base.doing import Doist
 from hiod.boss import places, survey
-from hiod.boss.config import AdminConfig, Config, build
+from hiod.boss.config import MAIN_FILE, AdminConfig, Config, build
 from hiod.boss.desk import Desk
 from hiod.boss.herald import Herald
 from hiod.boss.ledger import Ledger
 from hiod.boss.mailroom import Mailroom
+from hiod.boss.outlook import Outlook
 from hiod.boss.overseer import Overseer, Surroundings
 from hiod.core.uxd.uxding import bindMailbox
 from hiod.errors import ConfigError, HiodError
@@ -39,7 +42,7 @@ from hiod.host.notify import Notify, listen_fds
 from hiod.host.store import Store, Turn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from hiod.boss.places import Places
@@ -50,6 +53,8 @@ OK, FAILED, KEPT, MISCONFIGURED = 0, 1, 75, 78
 
 TOCK_S = 2**-10
 """The boss's grid: how exact its times are. It sleeps all the same until something is true."""
+BOSS_NAME = "boss_name"
+"""What the database calls the name that living hands know their boss by."""
 GROUP = "hiod"
 """Group that may reach the admin socket, where there is one of that name."""
 
@@ -240,6 +245,7 @@ def _detach(where: Places, locks: places.Locks) -> _Told:
 
 
 def _run(options: argparse.Namespace, where: Places, told: _Told) -> int:
+    early = _hear_early()
     notify = Notify(os.environ)
     groups, refused = _groups()
     given = listen_fds(os.environ)
@@ -250,7 +256,7 @@ def _run(options: argparse.Namespace, where: Places, told: _Told) -> int:
         found = survey.survey(where, saved, hiod.__version__)
         if refused:
             found.notes.append(("boss.ungrouped", {"why": refused}))
-        config, files = _configure(where, found)
+        config = _configure(where, found, saved.meta)
         store.keep(events=config.boss.events_keep, deaths=config.boss.deaths_keep)
         style = journal.configure(
             "json" if options.detach else options.log_style,
@@ -265,6 +271,7 @@ def _run(options: argparse.Namespace, where: Places, told: _Told) -> int:
             crew_id=_crew_id(store, saved.meta),
             notify=notify,
             groups=groups,
+            signals=early,
         )
         ledger = Ledger(
             store,
@@ -274,11 +281,16 @@ def _run(options: argparse.Namespace, where: Places, told: _Told) -> int:
             boot_id=found.boot_id,
             events_keep=config.boss.events_keep,
         )
+        ledger.note(BOSS_NAME, config.boss.name)
         mailroom = Mailroom(where.mailboxes)
         boss = Overseer(
-            around=around, ledger=ledger, config=config, survey=found, mailroom=mailroom
+            around=around,
+            ledger=ledger,
+            config=config,
+            survey=found,
+            mailroom=mailroom,
+            outlook=Outlook(where.config, lambda: config_for(where)),
         )
-        boss.files = files
         boss.when_ready = told.ready
         return _take_turns(boss, config, given, notify)
     finally:
@@ -328,15 +340,37 @@ class BossDoist(Doist):
             self.halt()
 
 
-def _configure(where: Places, found: Survey) -> tuple[Config, str]:
-    """Read the files. Broken ones stop a cold start; a living crew is kept without them."""
+def _hear_early() -> list[int]:
+    """Note signals from now on: a stop that comes while a boss starts must still stop its hands."""
+    noted: list[int] = []
+    for number in Overseer.Signals:
+        signal.signal(number, lambda number, _frame: noted.append(number))
+    return noted
+
+
+def _configure(where: Places, found: Survey, meta: Mapping[str, str]) -> Config:
+    """Read the files. Broken ones stop a cold start; a living crew is kept without them.
+
+    A living crew also keeps the name of its boss: it hears no other.
+    """
     try:
-        return config_for(where), "ok"
+        config = config_for(where)
     except ConfigError as error:
         if found.cold:
             raise
         found.notes.append(("config.broken", {"problems": str(error)}))
-        return Config(), f"broken: {error}"
+        config = _read_main(where.config)
+    name = config.boss.name if found.cold else meta.get(BOSS_NAME, config.boss.name)
+    return replace(config, boss=replace(config.boss, name=name))
+
+
+def _read_main(folder: Path) -> Config:
+    """Read hiod.toml alone, if it is good: who may ask the boss does not hang on crew files."""
+    found = read_files(folder)
+    try:
+        return build([source for source in found.sources if source.path == MAIN_FILE])
+    except ConfigError:
+        return Config()
 
 
 def _groups() -> tuple[Groups, str]:

@@ -15,7 +15,7 @@ import select
 import signal
 import time
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hiod.base.multidoing import Bosser, MultiDoerBase
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from hiod.boss.config import Config
     from hiod.boss.ledger import Ledger
     from hiod.boss.mailroom import Mailroom
+    from hiod.boss.outlook import Outlook
     from hiod.boss.places import Places
     from hiod.boss.survey import Survey
     from hiod.host.groups import Groups
@@ -57,6 +58,7 @@ class Surroundings:
         crew_id: the mark of this crew, part of every token.
         notify: the service manager.
         groups: control groups for hands, where there are any.
+        signals: those that came before the boss could hear them.
     """
 
     places: Places
@@ -66,6 +68,7 @@ class Surroundings:
     crew_id: str
     notify: Notify
     groups: Groups
+    signals: list[int] = field(default_factory=list)
 
 
 class Overseer(Bosser):
@@ -77,7 +80,7 @@ class Overseer(Bosser):
         stations: what is known of each hand beyond the rules.
         outcome: how the boss ends: None while it runs, ``stop`` or ``keep``.
         settled: restart policies are on; ready: every hand that could be started was.
-        files: ``ok``, or what is wrong with the crew files; pending: definitions that differ.
+        outlook: what applying the crew files would change.
         after_turn: called with the names of the hands that changed.
         deadlines: say by when somebody wants another turn.
     """
@@ -97,20 +100,20 @@ class Overseer(Bosser):
         config: Config,
         survey: Survey,
         mailroom: Mailroom,
+        outlook: Outlook,
         **kwa: Any,
     ) -> None:
         super().__init__(name=config.boss.name, fd=around.memo_fd, tock=math.inf, **kwa)
         self.around = around
         self.ledger = ledger
         self.config = config
+        self.outlook = outlook
         self.members: dict[str, roster.Member] = {}
         self.hands: dict[str, r.Hand] = {}
         self.departed: dict[str, r.Hand] = {}
         self.stations: dict[str, Station] = {}
         self.outcome: str | None = None
         self.settled = self.ready = False
-        self.files = "ok"
-        self.pending = 0
         self.when_ready: Callable[[], None] = lambda: None
         self.on_reload: Callable[[str], None] = lambda _by: None
         self.after_turn: list[Callable[[set[str]], None]] = []
@@ -133,8 +136,9 @@ class Overseer(Bosser):
         self._dirty: set[str] = set()
         self._changed: set[str] = set()
         self._stops: dict[str, r.StopAsked] = {}
+        self._late: list[str] = []  # spawned in this turn: their REG may have come before the news
         self._alarms: list[tuple[float, str]] = []
-        self._signalled: list[int] = []
+        self._signalled = around.signals
         self._orphans = select.epoll()
         self._orphan_of: dict[int, str] = {}
         self._told_ends: set[str] = set()  # of hands that ended while there was no boss
@@ -291,6 +295,8 @@ class Overseer(Bosser):
             self._forget_end(self.launchers.get(ended.launcher), ended.name, ended.generation)
         found.let_go()
         self._tidy = not found.cold
+        if not found.cold:
+            self._finish_stops()
         self.line_up()
         self.readiness.settle()
         for name in self.hands:
@@ -300,7 +306,22 @@ class Overseer(Bosser):
             self.ledger.tell(
                 "boss.adopted", adopted=len(findings.adopted), ended=len(findings.ended)
             )
+            self._tell_pending()
         self._settle_at = now + (0.0 if found.cold else self.config.boss.settle_s)
+
+    def _tell_pending(self) -> None:
+        """Say that the crew files would have this crew be another."""
+        self.outlook.look(self.members)
+        if self.outlook.pending:
+            self.ledger.tell("config.pending", count=self.outlook.pending)
+
+    def _finish_stops(self) -> None:
+        """Go on with stops that an earlier boss had accepted and not come to yet."""
+        for hand in list(self.hands.values()):
+            unwanted = hand.leaving or hand.wanted is r.Wanted.DOWN
+            if unwanted and hand.state not in r.RESTING and hand.state is not r.State.STOPPING:
+                event = r.StopAsked(hand.wanted_by or "hiod", hand.wanted_at, leaving=hand.leaving)
+                self.stop([hand.name], event)
 
     def _take_over(self, name: str, launcher_id: str | None) -> None:
         """Go on with a living hand."""
@@ -423,10 +444,6 @@ class Overseer(Bosser):
         process = r.ProcessId(message.pid, message.started_at, message.boot_id)
         self._events.append((message.name, r.Spawned(process)))
         self.clinic.begin(self.hands[message.name], process)
-        if station.early is not None:
-            self._decide()
-            early, station.early = station.early, None
-            self.switchboard.register(*early)
 
     def _hear_exited(self, launcher: launching.Launcher, message: launching.Exited) -> None:
         name, generation = message.name, message.generation
@@ -558,7 +575,14 @@ class Overseer(Bosser):
             self.ledger.tell("hand.status", hand=name, status=text, generation=hand.generation)
 
     def stop(self, names: Iterable[str], event: r.StopAsked) -> None:
-        """Ask hands to end, those that come after others first."""
+        """Ask hands to end, those that come after others first.
+
+        That they are wanted down is written down at once, for all of them.
+        """
+        names = list(names)
+        for name in names:
+            self.hands[name] = policy.wants_down(self.hands[name], event)
+        self._dirty.update(names)
         self._stops.update(dict.fromkeys(names, event))
         self._order_new = True
         self.wake()
@@ -569,9 +593,19 @@ class Overseer(Bosser):
             events, self._events = self._events, []
             for name, event in events:
                 self._step(name, event)
+            self._take_early()
             if self._order_new:
                 self._order_new = False
                 self._order()
+
+    def _take_early(self) -> None:
+        """Take in the REGs that came before the launcher's word of the hand."""
+        late, self._late = self._late, []
+        for name in late:
+            station = self.stations.get(name)
+            if station is not None and station.early is not None:
+                early, station.early = station.early, None
+                self.switchboard.register(*early)
 
     def _step(self, name: str, event: r.Event) -> None:
         hand = self.hands.get(name)
@@ -581,6 +615,8 @@ class Overseer(Bosser):
             self._stops.pop(name, None)
         after, actions = policy.step(hand, event, self.now())
         self._actions += actions
+        if isinstance(event, r.Spawned):
+            self._late.append(name)
         if after is hand:
             return
         self.hands[name] = after
@@ -792,6 +828,9 @@ class Overseer(Bosser):
         """Take a definition into the crew, or change it; return the hands that are new."""
         self.members[member.spec.name] = member
         self.ledger.put_member(member)
+        for hand in roster.hands_of(self.roll, member.spec.name):
+            if hand.leaving and hand.name in dict(specs.instances(member.spec)):
+                self._events.append((hand.name, r.StartAsked(by, time.time())))
         new = roster.missing(self.roll, member)
         for hand in new:
             self.hands[hand.name] = replace(hand, wanted_by=by, wanted_at=time.time())
@@ -834,7 +873,6 @@ class Overseer(Bosser):
             if had is not None:
                 self.revise(had.spec, change.member.spec, by=by, first=first)
         self.line_up()
-        self.pending = 0
         return changes
 
     def line_up(self) -> None:
@@ -848,17 +886,19 @@ class Overseer(Bosser):
         gone = roster.surplus(self.roll, new.name)
         if gone:
             self.release(gone, by=by)
-        ways = {key: way for key, way in specs.diff(old, new).items() if key != "count"}
-        restart = not first and "restart" in ways.values()
-        wait = not first and set(ways.values()) != {"live"}
+        changed = sorted(key for key in specs.diff(old, new) if key != "count")
         for hand in roster.hands_of(self.roll, new.name):
             if hand.leaving:
                 continue
-            now_spec = roster.blend(hand.spec, new, ways) if wait and ways else new
-            event = r.Revised(now_spec, new if wait and ways else None, restart=restart, by=by)
+            # By what it runs by: an earlier change may still wait for its next start.
+            ways = {key: way for key, way in specs.diff(hand.spec, new).items() if key != "count"}
+            restart = not first and "restart" in ways.values()
+            wait = not first and not set(ways.values()) <= {"live"}
+            now_spec = roster.blend(hand.spec, new, ways) if wait else new
+            event = r.Revised(now_spec, new if wait else None, restart=restart, by=by)
             self._events.append((hand.name, event))
-            if ways:
-                facts = {"by": by, "keys": ", ".join(sorted(ways))}
+            if changed:
+                facts = {"by": by, "keys": ", ".join(changed)}
                 self._actions.append(r.Note("hand.revised", hand.name, facts))
         self.wake()
 

@@ -223,6 +223,9 @@ def _shutdown(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-wait", dest="wait", action="store_false", help="return when the boss has agreed"
     )
+    parser.add_argument(
+        "--keep-hands", action="store_true", help="let the hands live on, for the next boss"
+    )
     _timeout(parser)
 
 

@@ -173,14 +173,19 @@ def _top(ask: Ask) -> int:
 
 
 def _check(parsed: argparse.Namespace) -> int:
-    """Become ``hiod check``: the boss's own code judges, with the caller's rights."""
+    """Run ``hiod check``: the boss's own code judges, with the caller's rights."""
+    import subprocess  # noqa: PLC0415 - only here
+
     words = [sys.executable, "-m", "hiod", "check"]
+    if parsed.user:
+        words.append("--user")
     if parsed.config_dir:
         words += ["--config-dir", parsed.config_dir]
     if parsed.json:
         words.append("--json")
     sys.stdout.flush()
-    os.execv(sys.executable, words)  # noqa: S606 - our own interpreter, no shell
+    code = subprocess.run(words, check=False).returncode  # noqa: S603 - our own interpreter, no shell
+    return 0 if code == 0 else 1
 
 
 # --------------------------------------------------------------------------- changing
@@ -302,10 +307,12 @@ def _apply(ask: Ask) -> int:
 
 
 def _shutdown(ask: Ask) -> int:
-    reply = ask.call("shutdown")
+    reply = ask.call("shutdown", {"keep_hands": True} if ask.parsed.keep_hands else {})
     if ask.parsed.wait and not ask.client.wait_closed(ask.parsed.timeout):
         raise TimedOut(f"the boss is still there after {ask.parsed.timeout:g} s; it goes on ending")
     done = "the boss has ended" if ask.parsed.wait else "the boss is ending"
+    if ask.parsed.keep_hands:
+        done += "; its hands live on"
     ask.show(reply, lambda: done + "\n")
     return 0
 

@@ -396,7 +396,7 @@ def _ask(hand: Hand, now: float) -> tuple[Hand, Action]:
     return replace(hand, stop_step="ask", ended_by=how, wake_at=wake_at), asks
 
 
-def _want_down(hand: Hand, event: StopAsked) -> Hand:
+def wants_down(hand: Hand, event: StopAsked) -> Hand:
     """Note the wish; a shutdown changes nothing of what is wanted."""
     hand = replace(hand, leaving=hand.leaving or event.leaving)
     if event.then is Then.LEAVE:
@@ -406,21 +406,21 @@ def _want_down(hand: Hand, event: StopAsked) -> Hand:
 
 def _stop_up(hand: Hand, event: StopAsked, now: float) -> Outcome:
     return _ask_to_end(
-        _want_down(hand, event), now, by=event.by, why=f"stop by {event.by}", then=event.then
+        wants_down(hand, event), now, by=event.by, why=f"stop by {event.by}", then=event.then
     )
 
 
 def _stop_resting(hand: Hand, event: StopAsked, now: float) -> Outcome:
     """Note the wish of a hand that has come to rest; a shutdown leaves its story as it is."""
     if event.then is Then.LEAVE or hand.state is State.STOPPED:
-        return _want_down(hand, event), ()
+        return wants_down(hand, event), ()
     return _stop_waiting(hand, event, now)
 
 
 def _stop_waiting(hand: Hand, event: StopAsked, now: float) -> Outcome:
     """Put a hand without a process to rest."""
     said = _note("hand.stopped", hand, how=f"it was {hand.state}", took_s=0)
-    return _rest(_want_down(hand, event), f"by {event.by}", now), (said,)
+    return _rest(wants_down(hand, event), f"by {event.by}", now), (said,)
 
 
 def _rest(hand: Hand, reason: str, now: float) -> Hand:
@@ -429,7 +429,7 @@ def _rest(hand: Hand, reason: str, now: float) -> Hand:
 
 def _stop_again(hand: Hand, event: StopAsked, _now: float) -> Outcome:
     """Take back a restart that was to follow the stop under way."""
-    return replace(_want_down(hand, event), then=event.then, asked_by=event.by), ()
+    return replace(wants_down(hand, event), then=event.then, asked_by=event.by), ()
 
 
 def _restart_up(hand: Hand, event: RestartAsked, now: float) -> Outcome:

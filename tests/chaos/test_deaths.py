@@ -194,7 +194,7 @@ def test_a_launcher_killed_while_it_starts_hands_doubles_none(
     boss = bosses()
     boss.crew('[hand.many]\ndoers = []\ncount = 20\nlog = "null"\nrestart = { delay_s = 0.01 }\n')
 
-    process = boss.launch()
+    boss.launch()
     with contextlib.closing(watch_births(boss)) as births:
         next(births)
         kill_launchers(boss)

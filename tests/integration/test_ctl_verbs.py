@@ -395,6 +395,15 @@ def test_shutdown_waits_until_the_boss_hangs_up(ctl, toy):
     assert (done.returncode, done.stdout) == (0, "the boss has ended\n")
 
 
+def test_a_shutdown_may_keep_the_hands(ctl, toy):
+    toy.hang_up = {"shutdown"}
+
+    done = ctl("shutdown", "--keep-hands")
+
+    assert (done.returncode, done.stdout) == (0, "the boss has ended; its hands live on\n")
+    assert toy.asked == [("shutdown", {"keep_hands": True})]
+
+
 def test_shutdown_of_a_boss_that_stays_times_out(ctl):
     done = ctl("shutdown", "--timeout", "0.1")
 
