@@ -94,12 +94,15 @@ def find(environ: Mapping[str, str], pid: int | None = None) -> Groups:
         own = next((line.removeprefix("0::") for line in lines if line.startswith("0::")), None)
         for root in ROOTS:
             top = Path(f"{root}{own}")
-            if own and own != "/" and (top / "cgroup.kill").exists() and _is_delegated(top):
+            if own and own != "/" and (top / "cgroup.kill").exists() and _is_ours(top, environ):
                 return Groups(top)
     return Groups(None)
 
 
-def _is_delegated(top: Path) -> bool:
+def _is_ours(top: Path, environ: Mapping[str, str]) -> bool:
+    """Say whether a group was left to us. A user's manager marks none, but all of its are ours."""
+    if "MANAGERPID" in environ and os.access(top / "cgroup.procs", os.W_OK):
+        return True
     for mark in MARKS:
         with suppress(OSError):
             if os.getxattr(top, mark) == b"1":
