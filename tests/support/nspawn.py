@@ -67,9 +67,15 @@ rm -f "$D/root/etc/machine-id"; : >"$D/root/etc/machine-id"
 cp -a "$STAGE/." "$D/root/"
 for unit in $MASK; do ln -sf /dev/null "$D/root/etc/systemd/system/$unit"; done
 for group in $GROUPS_OF_ITS_OWN; do mkdir -p "$group"; echo 0 >"$group/cgroup.procs"; done
-exec systemd-nspawn --quiet -D "$D/root" -M "$N" --register=no --keep-unit --private-network \\
+code=133  # the machine wants to be booted again
+while [ "$code" = 133 ]; do
+for group in $GROUPS_OF_ITS_OWN; do find "$group" -mindepth 1 -depth -type d -exec rmdir {} +; done
+code=0
+systemd-nspawn --quiet -D "$D/root" -M "$N" --register=no --keep-unit --private-network \\
   --notify-ready=yes --console=read-only --link-journal=no --resolv-conf=off --timezone=off \\
-  --suppress-sync=yes --boot systemd.unit=multi-user.target
+  --suppress-sync=yes --boot systemd.unit=multi-user.target || code=$?
+done
+exit "$code"
 """
 
 
@@ -149,54 +155,58 @@ class Machine:
         self._boot()
 
     def _boot(self) -> None:
-        notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         address = self._dir / "notify"
-        notify.bind(str(address))
+        self._notify.bind(str(address))
+        with self._console.open("wb") as console:
+            self._nspawn = subprocess.Popen(
+                ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--propagation",
+                 "slave", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", BOOT],
+                env={
+                    "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+                    "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1",
+                    "NOTIFY_SOCKET": str(address),
+                    "D": str(self._tree),
+                    "N": self.name,
+                    "STAGE": str(self._staged),
+                    "MASK": " ".join(_masked()),
+                    "GROUPS_OF_ITS_OWN": " ".join(map(str, _own_groups(self.name))),
+                },
+                stdin=subprocess.DEVNULL,
+                stdout=console,
+                stderr=console,
+                start_new_session=True,
+            )  # fmt: skip
         try:
-            with self._console.open("wb") as console:
-                self._nspawn = subprocess.Popen(
-                    ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--propagation",
-                     "slave", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", BOOT],
-                    env={
-                        "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
-                        "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1",
-                        "NOTIFY_SOCKET": str(address),
-                        "D": str(self._tree),
-                        "N": self.name,
-                        "STAGE": str(self._staged),
-                        "MASK": " ".join(_masked()),
-                        "GROUPS_OF_ITS_OWN": " ".join(map(str, _own_groups(self.name))),
-                    },
-                    stdin=subprocess.DEVNULL,
-                    stdout=console,
-                    stderr=console,
-                    start_new_session=True,
-                )  # fmt: skip
-            self._await_ready(notify)
+            self._await_ready()
         except BaseException:
             self.close()
             raise
-        finally:
-            notify.close()
-            address.unlink()
-        self._pidfd = os.pidfd_open(self.leader)
-        self.root = Path(f"/proc/{self.leader}/root")
 
-    def _await_ready(self, notify: socket.socket) -> None:
+    def _await_ready(self) -> None:
         until = time.monotonic() + BOOT_S
         nspawn = os.pidfd_open(self._nspawn.pid)
         try:
             while True:
                 left = until - time.monotonic()
-                ready, _, _ = select.select((notify, nspawn), (), (), max(0.0, left))
+                ready, _, _ = select.select((self._notify, nspawn), (), (), max(0.0, left))
                 assert ready, f"not booted in {BOOT_S} s:\n{self._console.read_text()[-4000:]}"
-                assert notify in ready, f"did not boot:\n{self._console.read_text()[-4000:]}"
-                words = notify.recv(4096).decode().splitlines()
-                if "READY=1" in words:
-                    self.leader = self._first_process()
-                    return
+                assert self._notify in ready, f"did not boot:\n{self._console.read_text()[-4000:]}"
+                if "READY=1" in self._notify.recv(4096).decode().splitlines():
+                    break
         finally:
             os.close(nspawn)
+        self.leader = self._first_process()
+        self._pidfd = os.pidfd_open(self.leader)
+        self.root = Path(f"/proc/{self.leader}/root")
+
+    def reboot(self) -> None:
+        """Boot anew: /var and /etc are kept, /run and /tmp are not."""
+        pidfd, self._pidfd = self._pidfd, -1
+        self.run("systemctl", "reboot", check=False)  # which is cut off by what it does
+        select.select((pidfd,), (), (), 30)
+        os.close(pidfd)
+        self._await_ready()
 
     def _first_process(self) -> int:
         """Return the pid, as it is called here, of the machine's pid 1."""
@@ -323,6 +333,7 @@ class Machine:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._nspawn.pid, signal.SIGKILL)
         self._nspawn.wait()
+        self._notify.close()
         if self._pidfd >= 0:
             # The machine's processes are gone only when its first one is.
             select.select((self._pidfd,), (), (), 10)

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 __all__ = ["staged"]
 
 PEOPLE = """\
-u alice - "may use hiodctl" /root
-u bob - "may not" /root
+u alice - "may use hiodctl" /home/alice
+u bob - "may not" /home/bob
 m alice hiod
 """
 
