@@ -48,7 +48,8 @@ class _Wait:
     Attributes:
         request: whom to answer.
         until: ready, done or gone.
-        hands: those still on their way, with the generation or state they started from.
+        names: all it is about, in the order of the answer.
+        hands: those still on their way, and whether the request changed anything of them.
         through: outcomes of those that are there.
         deadline: tyme.
         wrap: makes the reply from the outcomes.
@@ -56,6 +57,7 @@ class _Wait:
 
     request: Request
     until: str
+    names: tuple[str, ...]
     hands: dict[str, bool]
     deadline: float
     wrap: Callable[[list[schema.Outcome]], schema.Record]
@@ -630,7 +632,7 @@ class Desk:
         outcome = ", ".join(name for name, changed in hands.items() if changed) or "nothing to do"
         self._record(request, names, outcome)
         deadline = self._boss.now() + (params.timeout_s if params.wait is not None else 0.0)
-        wait = _Wait(request, params.wait or "", dict(hands), deadline, wrap)
+        wait = _Wait(request, params.wait or "", tuple(names), dict(hands), deadline, wrap)
         self._waits.append(wait)
         self._boss.wake()
 
@@ -703,7 +705,7 @@ class Desk:
         return _outcome(hand, changed=changed) if there or resting else None
 
     def _answer(self, wait: _Wait) -> None:
-        wait.request.reply(wait.wrap(list(wait.through.values())))
+        wait.request.reply(wait.wrap([wait.through[name] for name in wait.names]))
 
     def _late(self, wait: _Wait) -> None:
         """Say that the time is up, how far it went and where the others stand."""
