@@ -44,7 +44,7 @@ ready = st.one_of(
         {"by": st.sampled_from(["register", "memo", "notify", "exit", "start"])},
         optional={"timeout_s": seconds},
     ),
-    st.fixed_dictionaries({"by": st.just("connect"), "to": st.just("h:1") | path}),
+    st.fixed_dictionaries({"by": st.just("connect"), "to": st.just("127.0.0.1:1") | path}),
     st.fixed_dictionaries({}, optional={"timeout_s": seconds}),
 )
 common = {

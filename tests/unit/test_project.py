@@ -57,6 +57,10 @@ def test_every_event_of_the_source_has_its_story():
     assert {name: place for name, place in literals().items() if name not in STORY} == {}
 
 
+def test_every_story_is_told_somewhere():
+    assert set(STORY) - set(literals()) == set()
+
+
 def test_every_telling_has_the_facts_its_sentence_asks_for():
     asked = {
         name: {field for _, field, _, _ in string.Formatter().parse(told.template) if field}
