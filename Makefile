@@ -128,7 +128,7 @@ check: lint type test ## what CI runs, nothing more and nothing less
 
 .PHONY: bench
 bench: $(DEV) ## the figures, beside what others need for the same
-	@for bench in bench/*.py; do echo "== $$bench"; $(BIN)/python "$$bench"; echo; done
+	@$(BIN)/python bench/run.py $(ARGS)
 
 .PHONY: docs
 docs: $(DEV) ## write the generated pages anew

@@ -2,33 +2,49 @@
 
     python bench/crew.py [hands=50] [idle_s=20]
 
-Starts a boss of its own in a temporary directory and ends it. Figures are of this machine at this
-moment; compare them with others only from the same run.
+Starts a boss of its own in a temporary directory and ends it. Beside it, on the same machine at
+the same moment: bare Python processes that do as little. Figures of another run are of another
+machine.
 """
 
 from __future__ import annotations
 
 import os
+import select
 import shutil
 import signal
+import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hiod.admin.client import Client
+from hiod.errors import AdminError
 
-TICKS = os.sysconf("SC_CLK_TCK")
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+WAIT_S = 60.0
+BEAT_S = 5.0
+
+
+class Figure(NamedTuple):
+    """One line: what was measured, what is aimed at, and what the machine itself takes."""
+
+    what: str
+    value: str
+    target: str = ""
+    bare: str = ""
 
 
 def cpu_s(pids: list[int]) -> float:
-    total = 0
-    for pid in pids:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        total += int(fields[11]) + int(fields[12])
-    return total / TICKS
+    """Return CPU time so far in seconds, to the nanosecond: ticks are coarser than what is used."""
+    return sum(int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) for pid in pids) / 1e9
 
 
 def switches(pids: list[int]) -> int:
@@ -40,91 +56,173 @@ def switches(pids: list[int]) -> int:
     return total
 
 
-def pss_kib(pid: int) -> int:
+def pss_mib(pid: int) -> float:
     for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
         if line.startswith("Pss:"):
-            return int(line.split()[1])
-    return 0
+            return int(line.split()[1]) / 1024
+    return 0.0
 
 
-def until(client: Client, count: int, states: set[str], within_s: float = 60.0) -> list[dict]:
-    deadline = time.monotonic() + within_s
-    while time.monotonic() < deadline:
-        rows = client.call("list")["hands"]
-        if len(rows) == count and all(row["state"] in states for row in rows):
-            return rows
-        time.sleep(0.002)
-    raise SystemExit("the crew did not come up")
+class Crew:
+    """A boss of our own and what it is asked."""
+
+    def __init__(self, top: Path) -> None:
+        self.socket = str(top / "r" / "admin.sock")
+        argv = [sys.executable, "-m", "hiod", "run", "--config-dir", str(top / "c")]
+        argv += ["--runtime-dir", str(top / "r"), "--state-dir", str(top / "s")]
+        self.boss = subprocess.Popen(argv, stderr=(top / "log").open("wb"))
+        deadline = time.monotonic() + WAIT_S
+        while not Path(self.socket).exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        self.client = Client(self.socket, timeout_s=WAIT_S)
+        while True:
+            try:
+                self.add("first")  # so that the launcher is there before the clock runs
+            except AdminError:
+                if time.monotonic() >= deadline:
+                    raise
+                time.sleep(0.02)  # it still looks for what an earlier boss left
+            else:
+                return
+
+    def add(self, name: str, **facts: Any) -> None:
+        spec = {"name": name, "doers": [], **facts}
+        self.client.call("add", {"spec": spec, "wait": "ready", "timeout_s": WAIT_S})
+
+    def rows(self, *names: str) -> list[dict[str, Any]]:
+        return self.client.call("list", {"names": list(names)} if names else {})["hands"]
+
+    def launchers(self) -> list[int]:
+        return [one["pid"] for one in self.client.call("about")["launchers"]]
 
 
-def row(what: str, value: str, target: str = "") -> None:
-    print(f"{what:<44}{value:>16}   {target}")
+@contextmanager
+def crew() -> Iterator[Crew]:
+    top = Path(tempfile.mkdtemp(prefix="hb"))
+    made = Crew(top)
+    try:
+        yield made
+    finally:
+        made.client.close()
+        made.boss.terminate()
+        made.boss.wait(WAIT_S)
+        shutil.rmtree(top)
+
+
+def share(pids: list[int], seconds: float) -> tuple[float, float]:
+    """Return the per cent of a core these processes take, and their wake-ups a second."""
+    before, woken, begun = cpu_s(pids), switches(pids), time.perf_counter()
+    time.sleep(seconds)
+    spent = time.perf_counter() - begun
+    return (cpu_s(pids) - before) / spent * 100, (switches(pids) - woken) / spent
+
+
+def bare_share(count: int, seconds: float) -> float:
+    """Return the per cent of so many Pythons that send a datagram each beat, and of its reader."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as reader:
+        reader.bind("")
+        pids = []
+        for number in range(count + 1):
+            pid = os.fork()
+            if pid == 0:
+                if number == count:
+                    while True:
+                        reader.recv(1000)
+                epoll = select.epoll()
+                time.sleep(number / count * BEAT_S)
+                while True:
+                    reader.sendto(b"x" * 150, reader.getsockname())
+                    epoll.poll(BEAT_S)
+            pids.append(pid)
+        time.sleep(BEAT_S)
+        try:
+            return share(pids, seconds)[0]
+        finally:
+            for pid in pids:
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+
+
+def bare_fork_mib() -> float:
+    """Return the PSS of a bare ``python -S`` that sleeps."""
+    with subprocess.Popen(
+        [sys.executable, "-S", "-c", "import sys; print(flush=True); sys.stdin.read()"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as bare:
+        assert bare.stdout is not None
+        bare.stdout.readline()
+        return pss_mib(bare.pid)
+
+
+def figures(hands: int, idle_s: float) -> Iterator[Figure]:
+    """Measure one crew from its start to its end."""
+    with crew() as one:
+        client = one.client
+        begun = time.perf_counter()
+        one.add("idle", count=hands, restart={"delay_s": 0, "limit": 10_000})
+        took = time.perf_counter() - begun
+        yield Figure(f"{hands} hands started and registered", f"{took:.3f} s", "100 in 0.6 s")
+        rows = one.rows()
+        pids = [row["pid"] for row in rows]
+        time.sleep(1)
+        sizes = statistics.median(map(pss_mib, pids))
+        bare = f"{bare_fork_mib():.1f} MiB python -S"
+        yield Figure("PSS of an idle hand, median", f"{sizes:.2f} MiB", "2 MiB", bare)
+        yield Figure("PSS of the boss", f"{pss_mib(one.boss.pid):.1f} MiB")
+        for method, target in (("ping", ""), ("list", "0.4 ms")):
+            times = []
+            for _ in range(500):
+                begun = time.perf_counter()
+                client.call(method)
+                times.append(time.perf_counter() - begun)
+            p50 = f"{statistics.median(times) * 1e3:.3f} ms"
+            yield Figure(f"{method}, {len(rows)} hands, p50 over the socket", p50, target)
+        times = []
+        for _ in range(5):
+            argv = [sys.executable, "-m", "hiod", "ctl", "--socket", one.socket, "list"]
+            begun = time.perf_counter()
+            subprocess.run(argv, check=True, stdout=subprocess.PIPE)
+            times.append(time.perf_counter() - begun)
+        begun = time.perf_counter()
+        subprocess.run([sys.executable, "-c", ""], check=True)
+        bare = f"{(time.perf_counter() - begun) * 1e3:.0f} ms python -c ''"
+        yield Figure("hiodctl list, whole process", f"{min(times) * 1e3:.0f} ms", "80 ms", bare)
+        percent, wakes = share([one.boss.pid, *pids, *one.launchers()], idle_s)
+        bare = f"{bare_share(hands, min(idle_s, 2 * BEAT_S)):.2f} % sleep and send"
+        what = f"idle boss and {len(pids)} hands, of one core"
+        yield Figure(what, f"{percent:.2f} %", "0.5 %", bare)
+        yield Figure("their wake-ups a second, all together", f"{wakes:.1f}")
+        times = []
+        for number in range(min(hands, 20)):
+            name = f"idle-{number}"
+            old = one.rows(name)[0]["pid"]
+            begun = time.perf_counter()
+            os.kill(old, signal.SIGKILL)
+            while True:
+                now = one.rows(name)[0]
+                if now["pid"] not in (None, old) and now["state"] == "ready":
+                    break
+            times.append(time.perf_counter() - begun)
+        p50 = f"{statistics.median(times) * 1e3:.1f} ms"
+        yield Figure("death to replacement registered, p50", p50, "20 ms")
+        begun = time.perf_counter()
+        client.call("stop", {"names": ["idle"], "wait": "gone", "timeout_s": WAIT_S})
+        took = time.perf_counter() - begun
+        yield Figure(f"clean stop of {hands} hands", f"{took:.3f} s", "50 in 0.2 s")
+
+
+def show(figure: Figure) -> None:
+    what, value, target, bare = figure
+    print(f"{what:<46}{value:>12}   {target:<14}{bare}".rstrip(), flush=True)
 
 
 def main() -> None:
     hands = int(sys.argv[1]) if len(sys.argv) > 1 else 50
     idle_s = float(sys.argv[2]) if len(sys.argv) > 2 else 20.0
-    top = Path(tempfile.mkdtemp(prefix="hb"))
-    argv = [sys.executable, "-m", "hiod", "run", "--config-dir", str(top / "c")]
-    argv += ["--runtime-dir", str(top / "r"), "--state-dir", str(top / "s")]
-    boss = subprocess.Popen(argv, stderr=(top / "log").open("wb"))
-    try:
-        client = Client(str(top / "r" / "admin.sock"), timeout_s=60)
-        deadline = time.monotonic() + 10
-        while not (top / "r" / "admin.sock").exists() and time.monotonic() < deadline:
-            time.sleep(0.01)
-        # The launcher is there before the clock runs, as it is for all but the first hand ever.
-        first = {"name": "first", "doers": []}
-        client.call("add", {"spec": first, "wait": "ready"})
-        restart = {"delay_s": 0, "limit": 10_000}
-        spec = {"name": "idle", "doers": [], "count": hands, "restart": restart}
-        begun = time.perf_counter()
-        client.call("add", {"spec": spec, "wait": "ready", "timeout_s": 60})
-        took = time.perf_counter() - begun
-        row(f"{hands} hands started and registered", f"{took:.3f} s", "100 in 0.6 s")
-        row("hands a second", f"{hands / took:.0f}")
-        rows = until(client, hands + 1, {"ready"})
-        pids = [one["pid"] for one in rows]
-        sizes = [pss_kib(pid) / 1024 for pid in pids]
-        row("PSS of an idle hand, median", f"{statistics.median(sizes):.2f} MiB", "2 MiB")
-        row("PSS of the boss", f"{pss_kib(boss.pid) / 1024:.1f} MiB")
-        times = []
-        for _ in range(300):
-            begun = time.perf_counter()
-            client.call("list")
-            times.append(time.perf_counter() - begun)
-        row(f"list of {len(rows)} hands, p50", f"{statistics.median(times) * 1e3:.3f} ms", "0.4 ms")
-        everyone = [boss.pid, *pids]
-        launchers = [one["pid"] for one in client.call("about")["launchers"]]
-        time.sleep(1)
-        before, woken = cpu_s(everyone + launchers), switches(everyone + launchers)
-        begun = time.perf_counter()
-        time.sleep(idle_s)
-        spent = time.perf_counter() - begun
-        share = (cpu_s(everyone + launchers) - before) / spent * 100
-        wakes = (switches(everyone + launchers) - woken) / spent
-        row(f"idle boss and {len(pids)} hands over {idle_s:g} s", f"{share:.2f} %", "0.5 % of a core")
-        row("their wake-ups a second, all together", f"{wakes:.1f}")
-        times = []
-        for number in range(min(hands, 20)):
-            name = f"idle-{number}"
-            old = client.call("status", {"name": name})["pid"]
-            begun = time.perf_counter()
-            os.kill(old, signal.SIGKILL)
-            while True:
-                now = client.call("list", {"names": [name]})["hands"][0]
-                if now["pid"] not in (None, old) and now["state"] == "ready":
-                    break
-            times.append(time.perf_counter() - begun)
-        row("death to replacement registered, p50", f"{statistics.median(times) * 1e3:.1f} ms", "20 ms")
-        begun = time.perf_counter()
-        client.call("stop", {"names": ["idle"], "wait": "gone", "timeout_s": 60})
-        row(f"clean stop of {hands} hands", f"{time.perf_counter() - begun:.3f} s", "50 in 0.2 s")
-        client.close()
-    finally:
-        boss.terminate()
-        boss.wait(30)
-        shutil.rmtree(top)
+    for figure in figures(hands, idle_s):
+        show(figure)
 
 
-main()
+if __name__ == "__main__":
+    main()
