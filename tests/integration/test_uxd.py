@@ -497,10 +497,14 @@ def test_a_gram_too_long_for_the_socket_is_a_dead_letter(pm, monkeypatch):
     writer, reader = pm("writer", bc=None, bs=1, size=300_000), pm("reader")
     writer.ls.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 10_000)
 
-    writer.memoit("x" * 200_000, reader.path)
-    writer.service()
+    writer.gramit(b"x" * 60_000, reader.path)
+    writer.memoit("x" * 60_000, reader.path)
+    while not reader.inbox:
+        writer.service()
+        reader.service()
 
     assert writer.deads == {"EMSGSIZE": 1}
+    assert reader.inbox[0][0] == "x" * 60_000, "a memo is cut to fit"
 
 
 def test_a_peer_that_does_not_read_long_memos_delays_no_short_ones(pm):
@@ -527,6 +531,68 @@ def test_a_peer_that_does_not_read_long_memos_delays_no_short_ones(pm):
         assert writer.outboxDepth == 0 or readable(room)
     assert slow.inbox[0][0] == "x" * 1_000_000
     assert writer.fds() == (writer.ls.fileno(),)
+
+
+def carry(writer, tyme, readers, done):
+    """Serve all until ``done``; tyme goes on only when nobody has anything to do."""
+    while True:
+        for reader in readers:
+            reader.service()
+        if done():
+            return
+        writer.service()
+        if not any(readable(fd, 0) for peer in (writer, *readers) for fd in peer.fds()):
+            tyme[0] = max(tyme[0], writer.dueAt())
+            assert tyme[0] < 30.0, "nothing left to wait for"
+
+
+@pytest.mark.parametrize("silent", [1, 3])
+def test_peers_that_do_not_read_long_memos_hold_up_no_long_memo_to_others(pm, monkeypatch, silent):
+    monkeypatch.setattr(uxding, "SEND_ROOM", 213_000)  # what a system allows the unprivileged
+    tyme = [0.0]
+    writer, quick, other = pm("writer", bc=None, bs=1), pm("quick"), pm("other")
+    writer.wind(lambda: tyme[0])
+    silents = [pm(f"silent{number}") for number in range(silent)]
+    memo = "x" * 200_000
+    for peer in silents:
+        for _ in range(5):
+            writer.memoit(memo, peer.path)
+    writer.service()
+
+    for _ in range(20):
+        writer.memoit(memo, quick.path)
+        writer.memoit(memo, other.path)
+    carry(writer, tyme, [quick, other], lambda: len(quick.inbox) == len(other.inbox) == 20)
+    took = tyme[0]
+    carry(writer, tyme, silents, lambda: all(len(peer.inbox) == 5 for peer in silents))
+
+    assert took < 0.5
+    assert tyme[0] < took + 1.1, "those that read again are found within a second"
+    assert writer.outboxDepth == 0
+    assert writer.deads == {}
+
+
+def test_peers_that_do_not_read_short_memos_hold_up_nobody_however_long_their_queue(
+    pm, monkeypatch
+):
+    monkeypatch.setattr(uxding, "SEND_ROOM", 5_000)
+    tyme = [0.0]
+    writer, quick = pm("writer", bc=None, bs=1), pm("quick")
+    writer.wind(lambda: tyme[0])
+    silents = [pm(f"silent{number}") for number in range(3)]
+    for peer in silents:
+        for _ in range(50):
+            writer.memoit("x", peer.path)
+    writer.service()
+
+    for _ in range(50):
+        writer.memoit("y", quick.path)
+    carry(writer, tyme, [quick], lambda: len(quick.inbox) == 50)
+    took = tyme[0]
+    carry(writer, tyme, silents, lambda: all(len(peer.inbox) == 50 for peer in silents))
+
+    assert took < 0.5
+    assert writer.deads == {}
 
 
 def test_the_last_flush_waits_for_room_but_not_longer_than_told(pm, rundir):

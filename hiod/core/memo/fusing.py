@@ -23,6 +23,13 @@ GRAM_COST: Final = 160
 """Bytes a kept gram counts for beside its body: a flood of tiny ones is a flood too."""
 
 
+SHEET: Final = 256 * 1024
+"""Bytes of the one buffer that is kept for memos to be put together in."""
+
+LONG: Final = 4096
+"""Bytes of a first gram's body from which its memo is put together there."""
+
+
 class Rx(tuple[str, Any, "str | None"]):  # noqa: SLOT001 - a slot cannot be added to a tuple
     """A received memo: the tuple (memo, source address, vid or None).
 
@@ -36,7 +43,18 @@ class Rx(tuple[str, Any, "str | None"]):  # noqa: SLOT001 - a slot cannot be add
 class Partial:
     """A memo of which grams are missing, or that has just become whole."""
 
-    __slots__ = ("bodies", "cost", "count", "cred", "last", "signed", "spent", "vid")
+    __slots__ = (
+        "bodies",
+        "cost",
+        "count",
+        "cred",
+        "last",
+        "sheet",
+        "signed",
+        "spent",
+        "step",
+        "vid",
+    )
 
     def __init__(self, cred: Cred | None, vid: str | None, *, signed: bool) -> None:
         self.bodies: dict[int, bytes | memoryview] = {}
@@ -47,6 +65,8 @@ class Partial:
         self.signed = signed
         self.last = 0.0
         self.spent = False  # given up, kept to swallow what still comes of it
+        self.sheet: memoryview | None = None  # where the bodies lie, one behind the other
+        self.step = 0  # bytes of each of them but the last
 
 
 class Fuser:
@@ -72,6 +92,8 @@ class Fuser:
         self.partials: dict[Key, Partial | Rx] = {}
         self.expireAt = math.inf
         self._cost = 0
+        self._sheet: memoryview | None = None  # made at first use
+        self._sheet_used = False
         self._ripe = False  # whether something is whole
         self._count = 0  # of the partials that are no Rx
         self._byOrigin: dict[tuple[Any, int], dict[Key, Partial]] = {}
@@ -132,7 +154,7 @@ class Fuser:
             if held.bodies:
                 dropped = self._make_room(key, cost, new=False)
             if not held.spent:
-                held.bodies[number] = body
+                held.bodies[number] = self._lay(held, number, count, body)
                 self._charge(key, held, cost)
         held.vid = held.vid or vid
         if count is not None and held.count is None:
@@ -182,8 +204,12 @@ class Fuser:
             elif held.count is None or len(held.bodies) != held.count or held.spent:
                 continue
             else:
+                data: bytes | memoryview
+                if held.sheet is None:
+                    data = b"".join([held.bodies[number] for number in range(held.count)])
+                else:
+                    data = held.sheet[: held.cost - GRAM_COST * held.count]
                 self._let_go(key, held)
-                data = b"".join([held.bodies[number] for number in range(held.count)])
                 try:
                     rx = Rx((str(data, "utf-8"), key[1], held.vid))
                 except UnicodeDecodeError:
@@ -236,6 +262,38 @@ class Fuser:
         self.partials[key] = rx
         self._ripe = True
         return []
+
+    def _lay(
+        self, held: Partial, number: int, count: int | None, body: bytes | memoryview
+    ) -> bytes | memoryview:
+        """Return where a body lies: at its place in the buffer, if this memo has that, or alone.
+
+        A long memo is put together as it comes, in memory that is there already: a fresh piece
+        for each gram and one for them all would cost more in page faults than the copying.
+        """
+        size = len(body)
+        if held.sheet is None:
+            first = count is not None and not held.bodies
+            if not first or self._sheet_used or size < LONG or size * (count or 0) > SHEET:
+                return body
+            if self._sheet is None:
+                self._sheet = memoryview(bytearray(SHEET))
+            held.sheet, held.step, self._sheet_used = self._sheet, size, True
+            held.count = count
+        last = (held.count or 0) - 1
+        if number > last or (size != held.step if number < last else size > held.step):
+            held.bodies = {other: bytes(laid) for other, laid in held.bodies.items()}
+            self._free_sheet(held)
+            return body
+        at = number * held.step
+        held.sheet[at : at + size] = body
+        return held.sheet[at : at + size]
+
+    def _free_sheet(self, held: Partial) -> None:
+        """Let another memo have the buffer, if this one has it."""
+        if held.sheet is not None:
+            held.sheet = None
+            self._sheet_used = False
 
     def _take_count(self, key: Key, held: Partial, count: int) -> None:
         """Learn how many grams there are; forget those numbered beyond."""
@@ -290,11 +348,13 @@ class Fuser:
         """Give a memo up, but keep its key, that its other grams do not begin it again."""
         held.spent = True
         held.bodies.clear()
+        self._free_sheet(held)
         self._charge(key, held, -held.cost)
 
     def _let_go(self, key: Key, held: Partial) -> None:
         """Take a memo out of the books."""
         self._charge(key, held, -held.cost)
+        self._free_sheet(held)
         del self.partials[key]
         self._count -= 1
         origin = key[1:]

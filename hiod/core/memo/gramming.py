@@ -26,7 +26,19 @@ from typing import Final, NamedTuple, TypeAlias
 
 from hiod.errors import MemoerError
 
-__all__ = ["CODES", "KINDS", "PAIRS", "GramError", "Kind", "Parsed", "cut", "parse", "rooms"]
+__all__ = [
+    "CODES",
+    "KINDS",
+    "PAIRS",
+    "GramError",
+    "Kind",
+    "Parsed",
+    "Part",
+    "cut",
+    "parse",
+    "rooms",
+    "split",
+]
 
 
 class GramError(MemoerError):
@@ -61,6 +73,9 @@ Parsed: TypeAlias = "tuple[Kind, str, str | None, int, int | None, int, int]"
 ``vid`` is the one the gram carries, so None in later grams.  ``number`` is the gram's own, 0 in a
 first gram; ``count`` is None in a later gram.  The body is ``gram[start:stop]``.
 """
+
+Part: TypeAlias = "tuple[bytes, memoryview]"
+"""A plain gram not yet put together: its header, and its body as a view of the memo's bytes."""
 
 CODES: Final = {
     "GramZero": "bAAA",
@@ -230,6 +245,15 @@ def cut(
     length = len(data)
     if not curt and not vid and 0 < length <= size - 32:
         return [_SOLE[code] + mid + data]
+    parts = split(data, mid, code, size, curt=curt, vid=vid)
+    return [b"".join(part) for part in parts]  # each byte is copied once
+
+
+def split(
+    data: bytes, mid: bytes, code: str, size: int, *, curt: bool, vid: bytes = b""
+) -> list[Part]:
+    """Return what ``cut`` does, header and body apart: no byte of the memo is copied."""
+    length = len(data)
     if not length:
         return []
     room, more = rooms(code, size, curt=curt)
@@ -243,13 +267,13 @@ def cut(
     who = vid
     if curt:
         first, later, tail, who = unb64(first), unb64(later), unb64(mid), unb64(vid)
-    body = memoryview(data)  # each byte is copied once
-    grams = [b"".join((first, _number(count, curt=curt), tail, who, body[:room]))]
-    grams += [
-        b"".join((later, _number(index, curt=curt), tail, body[at : at + more]))
+    body = memoryview(data)
+    parts = [(first + _number(count, curt=curt) + tail + who, body[:room])]
+    parts += [
+        (later + _number(index, curt=curt) + tail, body[at : at + more])
         for index, at in enumerate(range(room, length, more), 1)
     ]
-    return grams
+    return parts
 
 
 def _number(number: int, *, curt: bool) -> bytes:

@@ -21,7 +21,18 @@ from hiod.base.doing import Doer
 from hiod.base.tyming import Tymee
 from hiod.core.memo import signing
 from hiod.core.memo.fusing import Fuser, Rx
-from hiod.core.memo.gramming import CODES, KINDS, PAIRS, SOLE, GramError, b64, cut, parse, unb64
+from hiod.core.memo.gramming import (
+    CODES,
+    KINDS,
+    PAIRS,
+    SOLE,
+    GramError,
+    b64,
+    cut,
+    parse,
+    split,
+    unb64,
+)
 from hiod.core.memo.outboxing import Letter, Outboxes
 from hiod.errors import MemoerError, MemoerVerifyError
 
@@ -29,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from hiod.core.memo.fusing import Cred, Key
+    from hiod.core.memo.gramming import Part
 
 __all__ = [
     "AckDex",
@@ -229,6 +241,9 @@ class Memoer(Tymee):
     MaxPartialBytes: ClassVar[int] = 32 * 1024 * 1024
     MaxPartialAge: ClassVar[float] = 10.0
     MaxPass: ClassVar[int] = 256
+    MaxPassBytes: ClassVar[int] = 128 * 1024
+    """Bytes after which a pass ends: long memos are handed over one by one, so that the next can
+    use the memory of the last."""
 
     def __init__(
         self,
@@ -313,6 +328,7 @@ class Memoer(Tymee):
         self._curt = bool(curt)
         self._code = code
         self._size = self.MaxGramSize
+        self._fit = self.MaxGramSize  # longest gram the transport likes
         self.code = code
         self.size = self.MaxGramSize if size is None else size
         self._adopt(rxgs or {}, sources or {}, counts or {}, vids or {})
@@ -413,17 +429,13 @@ class Memoer(Tymee):
     @property
     def txms(self) -> QueueView:
         """Memos not yet cut, as (memo, destination, vid); a view."""
-        return QueueView(
-            (letter.memo, letter.dst, letter.vid)
-            for letter in self._outboxes.uncut
-            if letter.grams is None
-        )
+        return QueueView((letter.memo, letter.dst, letter.vid) for letter in self._outboxes.uncut)
 
     @property
     def txgs(self) -> QueueView:
         """Grams not yet sent, as (gram, destination), destination by destination; a view."""
         return QueueView(
-            (gram, letter.dst)
+            (gram if isinstance(gram, bytes) else b"".join(gram), letter.dst)
             for letter in self._outboxes.letters()
             for gram in (letter.grams or [])[letter.sent :]
         )
@@ -640,7 +652,7 @@ class Memoer(Tymee):
         if not self.opened:
             return
         now = self.now()
-        receive, take = self.receiveCred, self._take
+        receive, take, left = self.receiveCred, self._take, self.MaxPassBytes
         for _ in range(most):
             if echoic and self.echos:
                 data, src = self.echos.popleft()
@@ -654,13 +666,18 @@ class Memoer(Tymee):
                 if not data and src is None and cred is None:
                     return
             take(data, src, cred, now)
+            left -= len(data)
+            if left <= 0:
+                return
 
     def serviceReceivesOnce(self, *, echoic: bool = False) -> None:
         """Read at most one datagram."""
         self._receive(1, echoic=echoic)
 
     def serviceReceives(self, *, echoic: bool = False) -> None:
-        """Read datagrams until there is none, at most ``maxPass``: what is left is soon asked for.
+        """Read datagrams until there is none, at most ``maxPass`` or some 128 KiB.
+
+        What is left makes the descriptor readable again.
 
         An empty datagram is counted; in hio 0.7.20 it ends the pass.
         """
@@ -835,12 +852,27 @@ class Memoer(Tymee):
         sig = self.sign(who, gram)
         return unb64(sig) if self._curt else sig
 
+    def cut(self, letter: Letter) -> str:
+        """Cut a queued memo; return "" or the reason why that is not possible.
+
+        A long plain one is left where it is, each gram a header and a view of its bytes.
+        """
+        signed = self._code in self.Audex
+        try:
+            if letter.size < BIG or signed or type(self).rend is not Memoer.rend:
+                letter.grams = self.rend(letter.memo or "", letter.vid)
+            else:
+                data, mid = (letter.memo or "").encode(), self.makeMID().encode()
+                size = min(self._size, self._fit)
+                letter.grams = split(data, mid, self._code, size, curt=self._curt)
+        except MemoerError:
+            return "unsigned" if signed else "uncut"
+        return ""
+
     def _cut(self, letter: Letter) -> None:
         """Cut a queued memo; one that cannot be is dead."""
-        try:
-            letter.grams = self.rend(letter.memo or "", letter.vid)
-        except MemoerError:
-            reason = "unsigned" if self._code in self.Audex else "uncut"
+        reason = self.cut(letter)
+        if reason:
             self._outboxes.kill(letter, reason, self)
 
     def send(self, gram: bytes, dst: Any, *, echoic: bool = False) -> int:
@@ -856,9 +888,17 @@ class Memoer(Tymee):
             self.echos.append((gram, dst))
         return len(gram)
 
+    def sendParts(self, parts: Part, dst: Any) -> int:
+        """Send a gram whose header and body are apart; as ``send`` otherwise."""
+        return self.send(b"".join(parts), dst)
+
     def awaitRoom(self, dst: Any) -> int:  # noqa: ARG002 - a transport's to use
         """Begin to await room, None means here: 0, or an errno; this base can only try again."""
         return errno.EOPNOTSUPP
+
+    def unread(self) -> int:
+        """Return the bytes of send buffer that nobody has read yet; this base has none."""
+        return 0
 
     def endRoom(self, dst: Any) -> None:
         """Stop awaiting room at ``dst``."""
@@ -871,17 +911,18 @@ class Memoer(Tymee):
         """Cut at most one queued memo."""
         uncut = self._outboxes.uncut
         if uncut:
-            letter = uncut.popleft()
-            if letter.grams is None:
-                self._cut(letter)
+            letter = next(iter(uncut))
+            del uncut[letter]
+            self._cut(letter)
 
     def serviceTxMemos(self) -> None:
         """Cut all queued memos."""
-        uncut = self._outboxes.uncut
-        while uncut:
-            letter = uncut.popleft()
-            if letter.grams is None:
-                self._cut(letter)
+        outboxes = self._outboxes
+        while outboxes.uncut:  # whoever hears of a dead letter may queue another
+            letters, outboxes.uncut = outboxes.uncut, {}
+            for letter in letters:
+                if letter.grams is None:
+                    self._cut(letter)
 
     def serviceTxGramsOnce(self, *, echoic: bool = False) -> None:
         """Send at most one gram."""
@@ -891,13 +932,13 @@ class Memoer(Tymee):
         """Send grams until none is left or taken; what is not taken stays."""
         self._pump(math.inf, echoic=echoic)
 
-    def _pump(self, most: float, *, echoic: bool) -> None:
-        """Send at most so many grams."""
+    def _pump(self, most: float, *, echoic: bool, cutting: bool = False) -> None:
+        """Send at most so many grams; with ``cutting``, of memos not yet cut, too."""
         if not self.opened or not self._outboxes.depth:
             return
         was, self._echoic = self._echoic, self._echoic or echoic
         try:
-            self._outboxes.pump(self.now(), self, most)
+            self._outboxes.pump(self.now(), self, most, cutting=cutting)
         finally:
             self._echoic = was
 
@@ -907,9 +948,8 @@ class Memoer(Tymee):
         self.serviceTxGramsOnce(echoic=self._echoic)
 
     def serviceAllTx(self) -> None:
-        """Cut all, send all."""
-        self.serviceTxMemos()
-        self.serviceTxGrams(echoic=self._echoic)
+        """Send all, each memo cut when its turn has come; those that must wait stay uncut."""
+        self._pump(math.inf, echoic=self._echoic, cutting=True)
 
     # ------------------------------------------------------------------ service
 

@@ -15,7 +15,9 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
+
+    from hiod.core.memo.gramming import Part
 
 __all__ = ["Letter", "Outboxes", "Port"]
 
@@ -40,6 +42,15 @@ LAST_DELAY: Final = 1.0
 SHORT_DELAY: Final = 0.01
 """Seconds until the next try when the system, not the destination, has no room."""
 
+GRAM_COST: Final = 768
+"""Bytes a small datagram takes of a send buffer beside its own."""
+STALL: Final = 0.01
+"""Seconds in which nobody has read anything, after which whoever waits for that is silent."""
+FIRST_TRY: Final = 0.05
+"""Seconds until a silent destination is tried; doubled each time up to ``LAST_DELAY``."""
+TRY_ROOM: Final = 8
+"""Windows that may be unread altogether while the silent are tried."""
+
 
 class Port(Protocol):
     """What the outboxes need of the world."""
@@ -53,6 +64,12 @@ class Port(Protocol):
         of what others have not read, ENOMEM in the system.
         """
 
+    def sendParts(self, parts: Part, dst: Any, /) -> int:
+        """Send a gram whose header and body are apart; as ``send`` otherwise."""
+
+    def cut(self, letter: Letter) -> str:
+        """Cut a letter's memo; return "" or the reason why that is not possible."""
+
     def awaitRoom(self, dst: Any) -> int:
         """Begin to await room at ``dst``: 0, or the errno that says why that is not possible.
 
@@ -64,6 +81,9 @@ class Port(Protocol):
 
     def roomy(self) -> Iterable[Any]:
         """Return the destinations that have room now, of those awaited; None for here."""
+
+    def unread(self) -> int:
+        """Return the bytes of send buffer used by what nobody has read yet."""
 
     def dead(self, memo: str | None, dst: Any, reason: str) -> None:
         """Take note of a memo that is given up."""
@@ -83,14 +103,14 @@ class Letter:
         self.key = key
         self.size = size
         self.at = at
-        self.grams: list[bytes] | None = None  # None until it is cut
+        self.grams: list[bytes] | list[Part] | None = None  # None until it is cut
         self.sent = 0  # how many of the grams have left
 
 
 class Outbox:
     """Everything that waits for one destination."""
 
-    __slots__ = ("awaited", "delay", "dst", "letters", "retryAt", "size")
+    __slots__ = ("awaited", "delay", "dst", "letters", "level", "retryAt", "since", "size")
 
     def __init__(self, dst: Any) -> None:
         self.dst = dst
@@ -99,6 +119,20 @@ class Outbox:
         self.delay = 0.0
         self.retryAt = math.inf
         self.awaited = False
+        self.level: float = math.inf  # least that was unread while this waited for its window
+        self.since = 0.0  # when that was first seen
+
+
+class Silent:
+    """A destination that does not seem to read."""
+
+    __slots__ = ("delay", "tried", "tryAt", "until")
+
+    def __init__(self, tryAt: float) -> None:
+        self.tryAt = tryAt
+        self.delay = FIRST_TRY
+        self.tried = 0  # bytes of the gram it was tried with last
+        self.until = tryAt  # when it is known whether that one was read at once
 
 
 class Outboxes:
@@ -113,6 +147,8 @@ class Outboxes:
 
     Attributes:
         kept: destinations whose memos are never given up for age.
+        window: bytes that may be unread by one destination while others are to have room;
+            infinite when that is not known.
         depth: memos not yet sent whole.
         sent: memos sent whole.
     """
@@ -126,15 +162,19 @@ class Outboxes:
         self.maxTotalBytes = maxTotalBytes
         self.maxAge = maxAge
         self.kept: set[Any] = set()
+        self.window = math.inf
         self.depth = 0
         self.sent = 0
-        self.uncut: deque[Letter] = deque()
+        self.uncut: dict[Letter, None] = {}  # in the order they were queued
         self._size = 0
         self._boxes: dict[Any, Outbox] = {}
         self._ready: dict[Any, Outbox] = {}  # may send now
         self._late: dict[Any, Outbox] = {}  # waits for its retryAt
         self._stuffed: dict[Any, Outbox] = {}  # of the late: waits for room here, too
         self._own_awaited = False
+        self._aloft: dict[Any, float] = {}  # most that can be unread, by destination
+        self._silent: dict[Any, Silent] = {}
+        self._floor = 0  # what is unread by the silent
         self._keyed: dict[tuple[Any, Any], Letter] = {}
         self._dead: list[tuple[str | None, Any, str]] = []  # not yet told
 
@@ -160,7 +200,7 @@ class Outboxes:
         self._size += size
         self.depth += 1
         if letter.grams is None:
-            self.uncut.append(letter)
+            self.uncut[letter] = None
         if letter.key is not None:
             self._keyed[dst, letter.key] = letter
         return ""
@@ -187,18 +227,20 @@ class Outboxes:
         self._bury(letter, reason)
         self._tell(port)
 
-    def pump(self, now: float, port: Port, most: float = math.inf) -> None:
+    def pump(
+        self, now: float, port: Port, most: float = math.inf, *, cutting: bool = False
+    ) -> None:
         """Send what can be sent.
 
         Parameters:
             now: present time in seconds.
             port: what sends them; it is told of the dead when all else is done.
             most: how many grams at most.
+            cutting: True means memos are cut when it is their turn, so that few are cut at a
+                time; False means only those that are cut are sent.
         """
         for dst in port.roomy():
             if dst is None:
-                port.endRoom(None)
-                self._own_awaited = False
                 for box in list(self._stuffed.values()):
                     self._revive(box)
             elif dst in self._boxes:
@@ -209,9 +251,8 @@ class Outboxes:
         for box in list(self._ready.values()):
             if most <= 0:
                 break
-            most -= self._empty(box, now, port, most)
-        if self._dead:
-            self._tell(port)
+            most -= self._empty(box, now, port, most, cutting=cutting)
+        self._finish(port)
 
     def _revive(self, box: Outbox) -> None:
         """Let an outbox that was held back for a time try again."""
@@ -219,6 +260,14 @@ class Outboxes:
         self._stuffed.pop(box.dst, None)
         box.retryAt = math.inf
         self._ready[box.dst] = box
+
+    def _finish(self, port: Port) -> None:
+        """Await room here only while somebody needs it, and tell of the dead."""
+        if self._own_awaited and not self._stuffed:
+            port.endRoom(None)
+            self._own_awaited = False
+        if self._dead:
+            self._tell(port)
 
     def _tell(self, port: Port) -> None:
         """Tell of the dead; whoever hears of it may queue, forget or send."""
@@ -238,6 +287,7 @@ class Outboxes:
                 gone += 1
                 self._bury(letter, reason)
             self._leave(box, letter)
+            self.uncut.pop(letter, None)
             letter.grams = []
         box.letters.clear()
         self._close(box, port)
@@ -248,8 +298,12 @@ class Outboxes:
         """Move every time kept here by ``by`` seconds: the clock it is told from has changed."""
         for box in self._boxes.values():
             box.retryAt += by
+            box.since += by
             for letter in box.letters:
                 letter.at += by
+        for silent in self._silent.values():
+            silent.tryAt += by
+            silent.until += by
 
     def dueAt(self) -> float:
         """Return when something is to be tried again, ``math.inf`` when nothing is."""
@@ -261,43 +315,148 @@ class Outboxes:
         """Return all that waits, destination by destination."""
         return [letter for box in self._boxes.values() for letter in box.letters]
 
-    def _empty(self, box: Outbox, now: float, port: Port, most: float) -> int:
-        """Send one destination's cut grams until one is not taken or ``most`` went; count them.
+    def _empty(self, box: Outbox, now: float, port: Port, most: float, *, cutting: bool) -> int:
+        """Send one destination's grams until one is not taken or ``most`` went; count them.
 
         Afterwards the outbox is gone, held back, or still ready because of an uncut memo.
         """
-        send, dst, letters = port.send, box.dst, box.letters
+        letters = box.letters
         went = 0
         while letters:
             letter = letters[0]
-            grams = letter.grams
-            if grams is None:
+            if letter.grams is None:
+                if not cutting:
+                    return went
+                self._cut(letter, port)
+            before = letter.sent
+            stays = self._send(box, letter, now, port, most - went, moved=went > 0)
+            went += max(0, letter.sent - before)
+            if stays:
                 return went
-            while letter.sent < len(grams):
-                if went >= most:
-                    return went
-                try:
-                    taken = send(grams[letter.sent], dst)
-                except OSError as ex:
-                    if self._refused(box, letter, ex, now, port):
-                        return went
-                    break
-                except (TypeError, ValueError):
-                    self._bury(letter, "bad-address")
-                    break
-                if not taken:
-                    self._hold(box, letter, now, port, moved=went > 0)
-                    return went
-                letter.sent += 1
-                went += 1
-                box.delay = 0.0
-            else:
-                if grams:
-                    self.sent += 1
             letters.popleft()
             self._leave(box, letter)
         self._close(box, port)
         return went
+
+    def _send(
+        self, box: Outbox, letter: Letter, now: float, port: Port, most: float, *, moved: bool
+    ) -> bool:
+        """Send at most so many of a letter's grams; return whether it stays the first."""
+        grams, dst, window, aloft = letter.grams or [], box.dst, self.window, self._aloft
+        while letter.sent < len(grams):
+            if not most:
+                return True
+            gram = grams[letter.sent]
+            send: Callable[[Any, Any], int] = port.send
+            size = len(gram)
+            if not isinstance(gram, bytes):
+                send, size = port.sendParts, len(gram[1])
+            cost = GRAM_COST + size
+            if aloft.get(dst, 0) + cost > window and not self._admits(box, cost, now, port):
+                self._wait(box, now, port)
+                return True
+            try:
+                taken = send(gram, dst)
+            except OSError as ex:
+                return self._refused(box, letter, ex, now, port)
+            except (TypeError, ValueError):
+                self._bury(letter, "bad-address")
+                return False
+            if not taken:
+                self._hold(box, letter, now, port, moved=moved)
+                return True
+            letter.sent += 1
+            most -= 1
+            moved = True
+            box.delay = 0.0
+            aloft[dst] = aloft.get(dst, 0) + cost
+        if grams:
+            self.sent += 1
+        return False
+
+    # ------------------------------------------------------------- what others have not read
+
+    def _admits(self, box: Outbox, cost: int, now: float, port: Port) -> bool:
+        """Return whether a gram may leave though much for its destination may be unread.
+
+        The kernel tells how much is unread altogether, not by whom.  What is unread for long
+        while somebody waits is held to be the silent ones'; above that, nobody has more unread
+        than there is.  Whoever waited in vain is silent, rightly or not: it is tried with one
+        gram, which clears whoever reads, and again ever more rarely, until something is read.
+        """
+        unread, dst = port.unread(), box.dst
+        if not unread:
+            self.settle()
+            return True
+        if unread < self._floor:
+            self._floor = unread
+            for other, silent in self._silent.items():
+                silent.tryAt, silent.delay, silent.tried = now, FIRST_TRY, 0
+                if other in self._late:
+                    self._late[other].retryAt = now
+        known = self._silent.get(dst)
+        if known is not None:
+            return self._tries(known, box, unread, cost, now)
+        used = self._aloft[dst] = min(self._aloft.get(dst, 0), unread - self._floor)
+        if not used or used + cost <= self.window:
+            box.level = math.inf
+            return True
+        if unread < box.level:
+            box.level, box.since = unread, now
+        elif now - box.since >= STALL and not any(
+            silent.tried and now < silent.until for silent in self._silent.values()
+        ):
+            known = self._silent[dst] = Silent(now)
+            self._aloft[dst] = math.inf
+            self._floor = unread
+            return self._tries(known, box, unread, cost, now)
+        return False
+
+    def _tries(self, silent: Silent, box: Outbox, unread: int, cost: int, now: float) -> bool:
+        """Return whether a silent destination is sent a gram now."""
+        if silent.tried and unread <= self._floor:  # the last one has been read
+            del self._silent[box.dst]
+            self._aloft[box.dst] = 0
+            box.level = math.inf
+            return True
+        if now < silent.tryAt or unread > TRY_ROOM * self.window:
+            return False
+        if silent.tried:
+            self._floor = min(unread, self._floor + silent.tried)
+            silent.delay = min(LAST_DELAY, silent.delay * 2)
+        silent.tryAt, silent.until, silent.tried = now + silent.delay, now + STALL, cost
+        return True
+
+    def settle(self, window: float | None = None) -> None:
+        """Know that nothing is unread; and, if given, take a new window."""
+        self._aloft.clear()
+        self._silent.clear()
+        self._floor = 0
+        if window is not None:
+            self.window = window
+
+    def _wait(self, box: Outbox, now: float, port: Port) -> None:
+        """Hold an outbox back until somebody has read something, or for a time."""
+        self._await_own(box, port)
+        self._end_room(box, port)
+        silent = self._silent.get(box.dst)
+        delay = SHORT_DELAY if silent is None else max(SHORT_DELAY, silent.tryAt - now)
+        self._later(box, now, delay)
+
+    def _await_own(self, box: Outbox, port: Port) -> None:
+        """Have an outbox try again whenever there is room here."""
+        self._stuffed[box.dst] = box
+        if not self._own_awaited:
+            self._own_awaited = not port.awaitRoom(None)
+
+    def _cut(self, letter: Letter, port: Port) -> list[bytes] | list[Part]:
+        """Cut a letter; one that cannot be is dead and has no grams."""
+        del self.uncut[letter]
+        reason = port.cut(letter)
+        if reason:
+            letter.grams = []
+            self._bury(letter, reason)
+        return letter.grams or []
 
     def _leave(self, box: Outbox, letter: Letter) -> None:
         """Take a letter out of the books."""
@@ -342,9 +501,7 @@ class Outboxes:
                 self._age(box, letter, now, port)
                 return
         elif port.lull == errno.ENOBUFS:
-            self._stuffed[box.dst] = box
-            if not self._own_awaited:
-                self._own_awaited = not port.awaitRoom(None)
+            self._await_own(box, port)
         self._end_room(box, port)
         # Room here is announced when three quarters are free; slow readers may hold more.
         self._later(box, now, SHORT_DELAY)
@@ -377,6 +534,7 @@ class Outboxes:
                 if old.grams != []:
                     self._bury(old, "unreachable")
                     old.grams = []
+                self.uncut.pop(old, None)
                 self._leave(box, old)
             box.letters = young
             if not young:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import select
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from hiod.core.memo.memoing import Memoer, MemoerDoer
-from hiod.core.uxd.uxding import Peer
+from hiod.core.uxd.uxding import SMALL, Peer
 from hiod.errors import FilerError
 
 if TYPE_CHECKING:
@@ -28,17 +28,34 @@ class PeerMemoer(Peer, Memoer):  # type: ignore[misc]  # hio's names of paramete
     calls ``service`` then and at ``dueAt()``.
     """
 
+    SHARE: ClassVar[float] = 1 / 16
+
     def __init__(self, *, bc: int | None = 4, **kwa: Any) -> None:
         super().__init__(bc=bc, **kwa)
 
+    def open(self) -> bool:
+        """Bind to ``path``; return whether that was possible, ``fault`` says why not.
+
+        One peer that does not read may have ``SHARE`` of the send buffer, and grams are cut to
+        fit that: the buffer is one for all destinations, and small unless privileged.
+
+        Raises:
+            SizeError: the path is too long.
+        """
+        opened = super().open()
+        if opened:
+            window = self.actualBufSizes()[0] * self.SHARE
+            self._outboxes.settle(window)
+            self._fit = max(SMALL, int(window) // 2)
+        return opened
+
     def drain(self, limit_s: float) -> bool:
         """Send what waits, blocking at most ``limit_s`` real seconds; True when all has left."""
-        self.serviceTxMemos()
         outboxes = self._outboxes
         started, tyme = time.monotonic(), self.now()
         while self.opened and outboxes.depth:
             passed = time.monotonic() - started
-            outboxes.pump(tyme + passed, self)
+            outboxes.pump(tyme + passed, self, cutting=True)
             if not outboxes.depth or passed >= limit_s:
                 break
             wait = min(limit_s - passed, max(0.0, outboxes.dueAt() - tyme - passed))

@@ -28,6 +28,8 @@ from hiod.help.mixing import Mixin
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from hiod.core.memo.gramming import Part
+
 __all__ = ["Peer", "PeerDoer", "bindMailbox", "openPeer"]
 
 PATH_MAX = 107
@@ -465,21 +467,49 @@ class Peer(Mixin):
         try:
             size = ls.sendto(data, dst)
         except OSError as ex:
-            if ex.errno == errno.EAGAIN:
-                self.lull = errno.ENOBUFS if self._stuffed(ls) else errno.EAGAIN
-            elif ex.errno in (errno.ENOBUFS, errno.ENOMEM):
-                self.lull = errno.ENOMEM
-            else:
-                raise
-            return 0
+            return self._no_room(ls, ex)
         if self.wl is not None:
             self.wl.writeTx(data, who=dst)
         return size
 
+    def sendParts(self, parts: Part, dst: Any) -> int:
+        """Send a datagram whose header and body are apart, without copying them together.
+
+        As ``send`` otherwise, through which it goes where a subclass has its own.
+        """
+        ls = self.ls
+        if ls is None or self.wl is not None or type(self).send is not Peer.send:
+            return self.send(b"".join(parts), dst)
+        if len(parts[1]) > SMALL and self._stuffed(ls, 0.5):
+            self.lull = errno.ENOBUFS
+            return 0
+        try:
+            return ls.sendmsg(parts, (), 0, dst)
+        except OSError as ex:
+            return self._no_room(ls, ex)
+
+    def _no_room(self, ls: socket.socket, ex: OSError) -> int:
+        """Note where there is no room and return 0; raise what is no matter of room."""
+        if ex.errno == errno.EAGAIN:
+            self.lull = errno.ENOBUFS if self._stuffed(ls) else errno.EAGAIN
+        elif ex.errno in (errno.ENOBUFS, errno.ENOMEM):
+            self.lull = errno.ENOMEM
+        else:
+            raise ex
+        return 0
+
     def _stuffed(self, ls: socket.socket, share: float = 1.0) -> bool:
         """Return whether this share of the send buffer is used, whoever has not read."""
-        unread: int = _INT.unpack(ioctl(ls, TIOCOUTQ, b"\0\0\0\0"))[0]  # SIOCOUTQ, by its number
-        return unread >= ls.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) * share
+        return self.unread() >= ls.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) * share
+
+    def unread(self) -> int:
+        """Return the bytes of send buffer that nobody has read yet, whoever is to."""
+        if self.ls is None:
+            return 0
+        unread: int = _INT.unpack(ioctl(self.ls, TIOCOUTQ, b"\0\0\0\0"))[
+            0
+        ]  # SIOCOUTQ, by its number
+        return unread
 
     # ---------------------------------------------------------------- readiness
 
@@ -506,7 +536,8 @@ class Peer(Mixin):
             if self._room is None:
                 self._room = select.epoll()
             if dst is None:
-                self._room.register(self.ls or -1, select.EPOLLOUT)
+                # Edge by edge: each read by anybody is one, as long as there is room.
+                self._room.register(self.ls or -1, select.EPOLLOUT | select.EPOLLET)
                 self._own_awaited = True
                 return 0
             watch = socket.socket(socket.AF_UNIX, _DGRAM)
