@@ -122,6 +122,8 @@ class Desk:
         if boss.outcome is not None:
             raise AdminError("Unavailable", state="stopping", after_s=None)
         if boss.ledger.fault:
+            boss.ledger.commit()  # there may be room again
+        if boss.ledger.fault:
             raise AdminError("Unavailable", state=f"store: {boss.ledger.fault}", after_s=1.0)
 
     def _record(self, request: Request, names: Sequence[str], outcome: str) -> None:

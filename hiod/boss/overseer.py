@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from hiod.host.groups import Groups
     from hiod.host.notify import Notify
 
+STORE_AGAIN_S = 1.0
+"""How often a disk that refuses is tried again when nothing else happens."""
 TURN_ROUNDS = 64
 """Rounds of events and their consequences in one turn; what is left waits for the next."""
 
@@ -124,7 +126,7 @@ class Overseer(Bosser):
         self.deadlines.append(self.readiness.next_at)
         self.launchers = Launchers(
             str(around.places.runtime),
-            lambda: {"boss": around.memo_fd, **mailroom.fds()},
+            lambda: {"boss": around.memo_fd, **mailroom.fds(), **self.readiness.held()},
             around.nofile,
             self._launcher_started,
         )
@@ -267,7 +269,8 @@ class Overseer(Bosser):
             return self.now()
         first = self._alarms[0][0] if self._alarms else math.inf
         settle = math.inf if self.settled else self._settle_at
-        others = [deadline() for deadline in self.deadlines]
+        again = self.now() + STORE_AGAIN_S if self.ledger.fault else math.inf
+        others = [again, *(deadline() for deadline in self.deadlines)]
         return min(first, settle, self.clinic.next_at(self.now()), self.dueAt(), *others)
 
     # ------------------------------------------------------------------ adoption

@@ -102,3 +102,24 @@ class Mortal(CrewDoer):
                 if code > 100:
                     raise RuntimeError(f"told to fail with {code}")
                 raise SystemExit(code)
+
+
+class Collector(CrewDoer):
+    """Writes down the numbers it receives, one a line, in ``numbers`` in its state directory."""
+
+    tags = ("NUMBER",)
+
+    def memo(self, memo: MemoDom) -> None:
+        with (Path(os.environ["HIOD_STATE_DIR"]) / "numbers").open("a") as file:
+            file.write(f"{memo.load['n']} {self.crewer.generation}\n")
+
+
+class Burst(CrewDoer):
+    """Sends as many numbers as it is told to, to whom it is told."""
+
+    tags = ("BURST",)
+
+    def memo(self, memo: MemoDom) -> None:
+        for number in range(1, memo.load["count"] + 1):
+            self.tell(memo.load["to"], "NUMBER", {"n": number})
+        self.status(f"sent {memo.load['count']}")
