@@ -50,6 +50,7 @@ class Launchers:
         self._started = started
         self._known: dict[str, Launcher] = {}
         self._own: dict[str | None, Launcher] = {}
+        self._hopeless = False
         self._epoll = select.epoll()
 
     def fileno(self) -> int:
@@ -102,6 +103,8 @@ class Launchers:
 
     def _lose(self, launcher: Launcher) -> None:
         self._known.pop(launcher.id, None)
+        # One that ended before its first word would end so again.
+        self._hopeless = not launcher.version
         self._own = {python: one for python, one in self._own.items() if one is not launcher}
         self._epoll.unregister(launcher.fileno())
         # One that was killed could not do it itself.
@@ -121,7 +124,7 @@ class Launchers:
             needed: there are hands for which something is to be held.
         """
         idle = [one for one in self if one not in self._own.values() and one not in busy]
-        if needed and not self._own and (idle or not self._known):
+        if needed and not self._own and (idle or not self._known) and not self._hopeless:
             with suppress(SpawnError):  # told when a hand is to be started with it
                 self.make(None)
         if needed and not self._own:

@@ -96,6 +96,10 @@ class Readiness:
         """Return where a hand's NOTIFY_SOCKET is, or would be."""
         return str(self._folder / f"{name}{SUFFIX}")
 
+    def held(self) -> dict[str, int]:
+        """Return the sockets that are to outlive the boss, by the name a launcher holds them."""
+        return {f"{name}{SUFFIX}": one.ear.fileno() for name, one in self._ears.items() if one.held}
+
     # ------------------------------------------------------------------ as hands come and go
 
     def take(self, held: dict[str, int]) -> None:

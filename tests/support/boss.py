@@ -261,6 +261,11 @@ class Boss:
             with contextlib.suppress(ProcessLookupError):
                 if row["pid"] is not None and row["state"] != "stopped":
                     os.kill(row["pid"], signal.SIGCONT)
+        files = list((self.config / "crew.d").iterdir())
+        for path in files:
+            path.unlink()
+        if files:
+            self.ask("apply", wait="gone", timeout_s=PATIENCE_S)
         names = list(self.rows())
         if names:
             self.ask("remove", names=names, wait="gone", timeout_s=PATIENCE_S)
