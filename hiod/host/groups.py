@@ -31,6 +31,7 @@ class Groups:
 
     def __init__(self, top: Path | None) -> None:
         self._top = top
+        self._left: set[str] = set()
 
     def __bool__(self) -> bool:
         """Say whether hands get control groups of their own."""
@@ -56,6 +57,8 @@ class Groups:
         for name in ("boss", "launcher", "hands"):
             (self._top / name).mkdir(exist_ok=True)
         (self._top / "boss" / "cgroup.procs").write_text("0")
+        self._left = {folder.name for folder in (self._top / "hands").iterdir() if folder.is_dir()}
+        self._clear()
 
     def make(self, name: str) -> None:
         """Make a hand's group, if it is not there.
@@ -64,6 +67,8 @@ class Groups:
             OSError: it cannot be made.
         """
         if self._top is not None:
+            self._left.discard(name)
+            self._clear()
             (self._top / "hands" / name).mkdir(exist_ok=True)
 
     def kill(self, name: str) -> None:
@@ -73,10 +78,20 @@ class Groups:
                 (self._top / "hands" / name / "cgroup.kill").write_text("1")
 
     def drop(self, name: str) -> None:
-        """Remove the group of a hand that has left the crew."""
+        """Remove the group of a hand that has left the crew, now or as soon as it is empty."""
         if self._top is not None:
-            with suppress(OSError):  # never made; or not yet empty, then the unit's end removes it
+            self._left.add(name)
+            self._clear()
+
+    def _clear(self) -> None:
+        """Remove what is empty; who was killed a moment ago is still there for another."""
+        if self._top is None:
+            return
+        for name in list(self._left):
+            with suppress(OSError):
                 (self._top / "hands" / name).rmdir()
+            if not (self._top / "hands" / name).exists():
+                self._left.discard(name)
 
 
 def find(environ: Mapping[str, str], pid: int | None = None) -> Groups:

@@ -35,6 +35,22 @@ def test_the_layout_is_made_once_and_a_hand_s_group_goes_with_it(tmp_path) -> No
     assert not (tmp_path / "hands/web").exists()
 
 
+def test_a_group_that_is_not_empty_yet_goes_later(tmp_path) -> None:
+    (tmp_path / "hands/of-an-earlier-boss").mkdir(parents=True)
+    groups = Groups(tmp_path)
+    groups.settle()
+    groups.make("web")
+    (tmp_path / "hands/web/busy").touch()
+    groups.drop("web")
+    still_there = (tmp_path / "hands/web").exists()
+    (tmp_path / "hands/web/busy").unlink()
+
+    groups.make("db")
+
+    assert still_there
+    assert [folder.name for folder in (tmp_path / "hands").iterdir()] == ["db"]
+
+
 def test_a_group_that_may_not_be_divided_says_so() -> None:
     with pytest.raises(OSError, match="No such file"):
         Groups(Path("/nonexistent/group")).settle()
