@@ -25,6 +25,8 @@ import psutil
 import pytest
 from support.waiting import wait_until
 
+from hiod.admin.client import Client
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -270,13 +272,14 @@ class Machine:
         """Run a command inside; return what it printed."""
         return self.run(*words, user=user).stdout.strip()
 
-    def ctl(self, *words: str, user: str | None = None) -> Any:
-        """Run hiodctl with --json inside; return the reply."""
-        return json.loads(self.out("hiodctl", "--json", *words, user=user))
+    def call(self, method: str, **parameters: Any) -> dict[str, Any]:
+        """Ask the boss inside, as root, from out here: faster than a hiodctl inside."""
+        with Client(self.root / "run/hiod/admin.sock") as client:
+            return client.call(method, parameters)
 
     def hands(self) -> dict[str, dict[str, Any]]:
-        """Return the rows of ``hiodctl list`` by name."""
-        return {row["name"]: row for row in self.ctl("list")["hands"]}
+        """Return the rows of ``list`` by name."""
+        return {row["name"]: row for row in self.call("list")["hands"]}
 
     def show(self, unit: str, what: str) -> str:
         """Return a property of a unit."""

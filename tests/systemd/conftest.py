@@ -51,6 +51,6 @@ def hiod(machine: Machine) -> Machine:
     machine.write("/etc/hiod/crew.d/ticker.toml", CREW)
     machine.run("systemctl", "reset-failed", check=False)
     machine.run("systemctl", "start", "hiod")
-    machine.run("hiodctl", "apply")
-    machine.run("hiodctl", "start", "*")
+    machine.call("apply", wait="ready", timeout_s=20)
+    machine.call("start", names=["*"], wait="ready", timeout_s=20)
     return machine
