@@ -146,6 +146,10 @@ dist: $(DEV) ## a wheel and a source archive in dist/
 install: ## into an environment of its own, with units, for all users (PREFIX=/usr/local, DESTDIR=)
 	@PYTHON="$(PYTHON)" PREFIX="$(PREFIX)" DESTDIR="$(DESTDIR)" systemd/install.sh install
 
+.PHONY: deb
+deb: ## a Debian package in dist/
+	@PYTHON="$(PYTHON)" systemd/deb.sh
+
 .PHONY: uninstall
 uninstall: ## remove exactly that; the crew's files and state stay
 	@PREFIX="$(PREFIX)" DESTDIR="$(DESTDIR)" systemd/install.sh uninstall
