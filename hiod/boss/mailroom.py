@@ -16,6 +16,9 @@ from hiod.core.uxd.uxding import bindMailbox
 PATH_BYTES = 107
 """Longest path of a Unix socket on Linux."""
 
+EMPTIED_MOST = 10_000
+"""So many grams are thrown away at a time; whoever floods a hand that is gone fills one queue."""
+
 
 class Mailroom:
     """The mailbox sockets of one boss, by hand."""
@@ -59,7 +62,7 @@ class Mailroom:
         """Throw away what waits for a hand that is not there; return how many grams."""
         box = self._boxes.get(name)
         count = 0
-        while box is not None:
+        while box is not None and count < EMPTIED_MOST:
             try:
                 box.recv(1, socket.MSG_DONTWAIT)
             except OSError:

@@ -178,6 +178,9 @@ def run_boss(options: argparse.Namespace, where: Places) -> int:
         locks.close()  # who hears that it failed may try again at once
         told.failed(error, where)
         return MISCONFIGURED if isinstance(error, ConfigError) else FAILED
+    except Exception as error:  # a defect: whoever waits for a detached boss is to hear of it, too
+        told.failed(error, where)
+        raise
     finally:
         locks.close()
 
@@ -208,11 +211,11 @@ class _Told:
     def ready(self) -> None:
         self._say(f"{OK}\n")
 
-    def failed(self, error: HiodError | OSError, where: Places) -> None:
+    def failed(self, error: Exception, where: Places) -> None:
         if isinstance(error, ConfigError):
             self._say(f"{MISCONFIGURED}\n{_config_words(error, where.config)}")
         else:
-            self._say(f"{FAILED}\n{error}")
+            self._say(f"{FAILED}\n{error or type(error).__name__}")
 
 
 def _detach(where: Places, locks: places.Locks) -> _Told:

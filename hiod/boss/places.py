@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -116,6 +117,13 @@ class Places:
                     f"cannot make directory {folder}: {error.strerror}; "
                     "choose others with --runtime-dir and --state-dir, or make it for this user"
                 ) from error
+            seen = folder.stat()
+            if seen.st_uid not in {0, os.getuid()} or seen.st_mode & stat.S_IWOTH:
+                raise PlaceError(
+                    f"directory {folder} belongs to uid {seen.st_uid} with mode "
+                    f"{stat.S_IMODE(seen.st_mode):04o}: others could put their own sockets there; "
+                    f"let it belong to uid {os.getuid()} and be writable by nobody else"
+                )
             if not os.access(folder, os.W_OK | os.X_OK):
                 raise PlaceError(
                     f"cannot write to directory {folder} as uid {os.getuid()}; "
@@ -162,12 +170,9 @@ class Locks:
             PlaceError: another boss has one of them, named with its pid.
         """
         self._fds: list[int] = []
-        for path, what in (
-            (places.runtime / "boss.lock", places.runtime),
-            (places.state / "boss.lock", places.state),
-        ):
+        for what in dict.fromkeys((places.runtime, places.state)):
             try:
-                self._fds.append(self._take(path, what))
+                self._fds.append(self._take(what / "boss.lock", what))
             except BaseException:
                 self.close()
                 raise

@@ -406,7 +406,7 @@ def wants_down(hand: Hand, event: StopAsked) -> Hand:
 
 def _stop_up(hand: Hand, event: StopAsked, now: float) -> Outcome:
     return _ask_to_end(
-        wants_down(hand, event), now, by=event.by, why=f"stop by {event.by}", then=event.then
+        wants_down(hand, event), now, by=event.by, why=event.why, then=event.then
     )
 
 

@@ -204,6 +204,13 @@ class StopAsked:
     then: Then = Then.REST
     leaving: bool = False
 
+    @property
+    def why(self) -> str:
+        """Why the hand is asked to end, in words."""
+        if self.then is Then.LEAVE:
+            return self.by
+        return f"{'removed' if self.leaving else 'stopped'} by {self.by}"
+
 
 @dataclass(frozen=True, slots=True)
 class RestartAsked:
