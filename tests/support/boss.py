@@ -19,6 +19,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,8 +59,13 @@ class Boss:
         self.environ: dict[str, str | None] = {}
         self.said: list[dict[str, str]] = []
         self.since = 0
-        self._manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        self._heard = threading.Condition()
+        self._flushed = 0
+        self._manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._manager.bind(str(home / "manager.sock"))
+        # A service manager always listens; a boss would wait for one that does not.
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
 
     # ------------------------------------------------------------------ its process
 
@@ -102,12 +108,27 @@ class Boss:
         self.until_said(lambda words: words.get("READY") == "1", process)
         return self
 
+    def _listen(self) -> None:
+        """Be the service manager: take in what the boss tells, until it is nothing at all."""
+        while data := self._manager.recv(4096):
+            words = dict(line.split("=", 1) for line in data.decode().splitlines())
+            with self._heard:
+                if "TEST_FLUSH" in words:
+                    self._flushed += 1
+                else:
+                    self.said.append(words)
+                self._heard.notify_all()
+
+    def _tell_listener(self, data: bytes) -> None:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+            sock.sendto(data, str(self.home / "manager.sock"))
+
     def hear(self) -> list[dict[str, str]]:
-        """Take in what the boss told its service manager; return all of it."""
-        with contextlib.suppress(BlockingIOError):
-            while True:
-                lines = self._manager.recv(4096).decode().splitlines()
-                self.said.append(dict(line.split("=", 1) for line in lines))
+        """Return all that the boss told its service manager since it was started."""
+        with self._heard:
+            before = self._flushed
+            self._tell_listener(b"TEST_FLUSH=1")
+            assert self._heard.wait_for(lambda: self._flushed > before, PATIENCE_S)
         return self.said
 
     def until_said(
@@ -120,19 +141,18 @@ class Boss:
         process = process or self.process
         assert process is not None
         deadline = time.monotonic() + within_s
-        pidfd = os.pidfd_open(process.pid)
-        try:
-            while True:
-                found = next(filter(passes, self.hear()), None)
+        while True:
+            ended = process.poll() is not None
+            if ended:
+                self.hear()
+            with self._heard:
+                found = next(filter(passes, self.said), None)
                 if found is not None:
                     return found
-                left = deadline - time.monotonic()
-                ready = select.select((self._manager, pidfd), (), (), max(0.0, left))[0]
-                ended = pidfd in ready and self._manager not in ready
-                assert ready, f"not said in {within_s} s; said: {self.said}\n{self.log()}"
-                assert not ended, f"the boss exited {process.wait()}\n{self.log()}"
-        finally:
-            os.close(pidfd)
+                assert not ended, f"the boss exited {process.returncode}\n{self.log()}"
+                in_time = time.monotonic() < deadline
+                assert in_time, f"not said in {within_s} s; said: {self.said}\n{self.log()}"
+                self._heard.wait(0.05)
 
     def kill(self) -> None:
         """Kill the boss as nothing can prevent, and wait until it has ended."""
@@ -288,6 +308,8 @@ class Boss:
                     assert code == 0, f"the boss exited {code}\n{self.log()}"
                 self._assert_nothing_left()
         finally:
+            self._tell_listener(b"")
+            self._listener.join(PATIENCE_S)
             self._manager.close()
             for pid in self.processes():
                 with contextlib.suppress(ProcessLookupError):
