@@ -387,7 +387,7 @@ def _removed(folder: str) -> bool:
 def staged() -> Iterator[Path]:
     """Give a tree with hiod installed in it."""
     need_machine()
-    with tempfile.TemporaryDirectory(prefix="hiod-stage-", dir="/tmp") as folder:
+    with tempfile.TemporaryDirectory(prefix=f"{PREFIX}-{os.getpid()}-stage-", dir="/tmp") as folder:
         target = Path(folder)
         target.chmod(0o755)
         stage(target)
