@@ -1,4 +1,4 @@
-"""How bosses end, and what waits meanwhile: kept or stopped on purpose, mail, files, a full disk."""
+"""How bosses end and what waits meanwhile: kept or stopped on purpose; mail, files, a full disk."""
 
 from __future__ import annotations
 
