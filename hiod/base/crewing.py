@@ -443,23 +443,17 @@ class BossSide:
         return said, ""
 
     def books(self) -> list[tuple[str, str]]:
-        """Give the address book for each hand that can be told it."""
+        """Give the address book for each hand; a hio hand is told what it survives of it."""
         text = bok(self.name, self.book)
-        return [(text, addr) for name, addr in self.book.items() if self.tellable(name, self.book)]
-
-    def tellable(self, name: str, book: Mapping[str, str]) -> bool:
-        """Tell whether a hand survives this book; noted as told when it does.
-
-        hio's hands end at a book that contradicts an earlier one, so they are only told what adds
-        to it.  hiod's may be told anything.
-        """
-        if name not in self.hios:
-            return True
-        told = self._told.setdefault(name, {})
-        if not agrees(told, book):
-            return False
-        told.update(book)
-        return True
+        said: list[tuple[str, str]] = []
+        for name, addr in self.book.items():
+            if name in self.hios:
+                told = self._told.setdefault(name, {})
+                told.update(agreeing(told, self.book))
+                said.append((bok(self.name, told), addr))
+            else:
+                said.append((text, addr))
+        return said
 
     def leave(self, name: str) -> None:
         """Take a hand out of the book and of those expected."""
@@ -475,13 +469,17 @@ class BossSide:
         return end(self.name, generation=0, seq=self._seq)
 
 
-def agrees(told: Mapping[str, str], book: Mapping[str, str]) -> bool:
-    """Tell whether a book only adds to what a hio hand was told: no name, no path re-used."""
+def agreeing(told: Mapping[str, str], book: Mapping[str, str]) -> dict[str, str]:
+    """Give what of a book a hio hand survives: no name and no path that it was told otherwise.
+
+    hio's hands only add to their books, and end at an entry that contradicts one they have.
+    """
     names = {addr: name for name, addr in told.items()}
-    return all(
-        told.get(name, addr) == addr and names.get(addr, name) == name
+    return {
+        name: addr
         for name, addr in book.items()
-    ) and len(set(book.values())) == len(book)
+        if told.get(name, addr) == addr and names.setdefault(addr, name) == name
+    }
 
 
 class Question(MemoDom):

@@ -10,7 +10,7 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from hiod.base.crewing import agrees
+from hiod.base.crewing import agreeing
 from hiod.rules.health import Beat
 from hiod.rules.words import Words, read
 
@@ -149,12 +149,10 @@ class Station:
                 os.close(fd)
         self.pidfd = self.words = None
 
-    def agrees(self, book: Mapping[str, str]) -> bool:
-        """Say whether a hio hand survives this book; noted as told when it does."""
-        if not agrees(self.told, book):
-            return False
-        self.told.update(book)
-        return True
+    def tell(self, book: Mapping[str, str]) -> Mapping[str, str]:
+        """Return the book to tell a hio hand: all it was told, and what it survives of this one."""
+        self.told.update(agreeing(self.told, book))
+        return self.told
 
     def hear_beat(self, load: Mapping[str, Any], now: float) -> Beat:
         """Keep a heartbeat; return it as evidence."""

@@ -38,6 +38,7 @@ class Switchboard:
         self._by_addr: dict[str, str] = {}
         self._book: dict[str, str] = {}
         self._text = ""
+        self._said = ""
         self._stale = True
         self._seq = 0
 
@@ -134,16 +135,23 @@ class Switchboard:
         elif self._by_addr.get(src, name) != name:
             self.reject(src, f"REG of {name} from another hand's address")
         else:
-            if src != station.addr:
-                self.move(name, station, src)
             station.hio = claim.hio
-            station.answered = True
-            if station.adopted_at is not None and not station.greeted and not station.hio:
-                self.say_hey(hand)
-            self.say(name, crewing.ack(boss.name, name, src))
-            self._say_book(name)
-            if not hand.registered:
-                boss.feed(name, r.Registered())
+            self._answer(hand, station, src)
+
+    def _answer(self, hand: r.Hand, station: Station, src: str) -> None:
+        """Know a hand that has registered, and tell it what it needs to know."""
+        boss = self._boss
+        if src != station.addr:
+            self.move(hand.name, station, src)
+        if hand.spec.command is not None and not hand.registered:
+            self._said = ""  # hio's hands were not told an address that might change
+        station.answered = True
+        if station.adopted_at is not None and not station.greeted and not station.hio:
+            self.say_hey(hand)
+        self.say(hand.name, crewing.ack(boss.name, hand.name, src))
+        self._say_book(hand.name)
+        if not hand.registered:
+            boss.feed(hand.name, r.Registered())
 
     def _hear_state(self, hand: r.Hand, memo: MemoDom) -> None:
         boss = self._boss
@@ -203,12 +211,11 @@ class Switchboard:
 
     def send_book(self) -> None:
         """Tell every registered hand who is in the crew, if that changed; once a turn."""
-        if not self._stale:
+        if self._stale:
+            self._make_book()
+        if self._text == self._said:
             return
-        before = self._text
-        self._make_book()
-        if self._text == before:
-            return
+        self._said = self._text
         for name, hand in self._boss.hands.items():
             if hand.registered and hand.process is not None:
                 self._say_book(name)
@@ -225,12 +232,19 @@ class Switchboard:
 
     def _say_book(self, name: str) -> None:
         """Send a hand the whole book, in place of one that has not left yet."""
-        if self._stale and not self._text:
+        if self._stale:
             self._make_book()
         station = self._boss.stations[name]
-        if station.hio and not station.agrees(self._book):
-            return
-        self.say(name, self._text, key="BOK")
+        text = self._text
+        if station.hio:
+            hands = self._boss.hands
+            known = {
+                other: addr
+                for other, addr in self._book.items()
+                if hands[other].spec.command is None or hands[other].registered or other == name
+            }
+            text = crewing.bok(self._boss.name, station.tell(known))
+        self.say(name, text, key="BOK")
 
 
 def _is_round(count: int) -> bool:

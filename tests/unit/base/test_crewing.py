@@ -19,7 +19,7 @@ from hiod.base.crewing import (
     Question,
     Trust,
     ack,
-    agrees,
+    agreeing,
     answering,
     asking,
     bok,
@@ -163,11 +163,9 @@ def test_a_hio_hand_is_not_told_of_a_changed_address_but_hiods_are():
 
     said, _ = boss.hearReg(MemoDom("REG", "moves", ours), "/new")
 
-    assert [(tagOf(memo), addr) for memo, addr in said] == [
-        ("ACK", "/new"),
-        ("BOK", "/ours"),
-        ("BOK", "/new"),
-    ]
+    books = {addr: read(memo).load for memo, addr in said if tagOf(memo) == "BOK"}
+    assert books["/hio"] == {"hio": "/hio", "ours": "/ours", "moves": "/old"}
+    assert books["/ours"] == books["/new"] == {"hio": "/hio", "ours": "/ours", "moves": "/new"}
 
 
 def test_a_hio_hand_that_was_told_a_name_is_never_told_that_path_for_another():
@@ -178,7 +176,9 @@ def test_a_hio_hand_that_was_told_a_name_is_never_told_that_path_for_another():
 
     said, _ = boss.hearReg(MemoDom("REG", "two"), "/one")
 
-    assert ("BOK", "/hio") not in [(tagOf(memo), addr) for memo, addr in said]
+    books = {addr: read(memo).load for memo, addr in said if tagOf(memo) == "BOK"}
+    assert books["/hio"] == {"hio": "/hio", "one": "/one"}
+    assert books["/one"] == {"hio": "/hio", "two": "/one"}
 
 
 def test_a_hand_that_leaves_completes_the_crew_of_the_others():
@@ -197,8 +197,11 @@ def test_a_crew_that_nobody_ever_joined_is_not_crewed_by_leaving():
     assert not boss.crewed
 
 
-def test_a_repeated_path_in_a_book_agrees_with_nothing():
-    assert not agrees({}, {"a": "/x", "b": "/x"})
+def test_a_hio_hand_is_told_of_a_book_what_contradicts_nothing_it_knows():
+    told = {"a": "/x"}
+
+    assert agreeing(told, {"a": "/x", "b": "/y", "c": "/y"}) == {"a": "/x", "b": "/y"}
+    assert agreeing(told, {"a": "/elsewhere", "b": "/x", "d": "/z"}) == {"d": "/z"}
 
 
 def test_an_end_carries_its_numbers_in_the_load():

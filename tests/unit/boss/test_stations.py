@@ -60,10 +60,11 @@ def test_the_most_memory_seen_is_kept() -> None:
 def test_a_hio_hand_is_never_told_a_book_that_contradicts_another() -> None:
     station = Station("/r/m/web.uxd")
 
-    assert station.agrees({"web": "/a", "db": "/b"})
-    assert station.agrees({"web": "/a", "mail": "/c"})
-    assert not station.agrees({"web": "/elsewhere"})
-    assert station.told == {"web": "/a", "db": "/b", "mail": "/c"}
+    station.tell({"web": "/a", "db": "/b"})
+    station.tell({"web": "/a", "mail": "/c"})
+    told = station.tell({"web": "/elsewhere", "log": "/d"})
+
+    assert told == {"web": "/a", "db": "/b", "mail": "/c", "log": "/d"}
 
 
 def test_a_hand_without_last_words_said_nothing() -> None:
