@@ -26,7 +26,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import hiod
-from hiod.hand import birth, environ, kin, words
+from hiod.hand import birth, environ, kin, sharing, words
 from hiod.hand import main as hand
 from hiod.host import packets
 
@@ -41,6 +41,8 @@ MAX_QUEUED = 10_000
 
 _SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER of prctl(2)
 _ARGS, _ENV = 45, 47  # arg_start and env_start, behind the name in /proc/PID/stat
+
+_kept: list[Any] = []
 
 Key = tuple[str, int]
 """Name and generation of one incarnation of a hand."""
@@ -580,8 +582,10 @@ def prepare(scratch: str, cgroup: str | None) -> birth.Ground:
     # What lives now lives as long as the launcher: no collection, here or in a hand, need look
     # at it again, and so none touches pages that all hands share.
     gc.collect()
-    gc.freeze()
     gc.disable()
+    sharing.make_immortal(gc.get_objects())
+    _kept.extend(sharing.fill_gaps())
+    gc.freeze()
     return birth.Ground(
         nofile=nofile,
         sys_path=tuple(entry for entry in sys.path if entry and entry not in pythonpath),

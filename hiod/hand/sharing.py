@@ -1,0 +1,90 @@
+"""What a launcher does so that the memory it shares with its hands stays shared.
+
+A forked process shares all pages of its parent until one of both writes to them. Python writes to
+an object whenever it is used: its references are counted in it. Decides which of that can be
+avoided; leaves when to the launcher: last thing before the first fork. Invariant: nothing that a
+program can see changes, and where it is not known that something helps, it is left alone.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_IMMORTAL = 0xFFFFFFFF
+"""The count at which CPython 3.12 and 3.13 stop counting (PEP 683)."""
+
+_KNOWN = ((3, 12), (3, 13))
+"""Pythons in which that is the count, in the first four bytes of an object."""
+
+_LARGEST = 512  # bytes of an object that comes from Python's own allocator
+_STEP = 16
+_GAPS = 150
+"""Free places of each size that are filled: more than are left after a start."""
+
+
+def immortal_works() -> bool:
+    """Say whether this Python is one whose objects can be made immortal, by trying it with one."""
+    if (
+        sys.implementation.name != "cpython"
+        or sys.version_info[:2] not in _KNOWN
+        or sys.byteorder != "little"
+        or sys.maxsize < 2**62
+        or hasattr(sys, "gettotalrefcount")  # a debug build keeps other books
+        or not getattr(sys, "_is_gil_enabled", lambda: True)()
+    ):
+        return False
+    trial = [object()]
+    _stop_counting(trial[0])
+    before = sys.getrefcount(trial[0])
+    trial *= 3
+    return before == sys.getrefcount(trial[0]) == _IMMORTAL
+
+
+def make_immortal(roots: Iterable[Any]) -> int:
+    """Stop counting the references to these objects and to all they lead to.
+
+    They live as long as the process, as they would have anyway, and using them no longer writes to
+    them. Without effect where ``immortal_works`` is False.
+
+    Returns:
+        How many objects that were.
+    """
+    if not immortal_works():
+        return 0
+    count = 0
+    todo = list(roots)
+    while todo:
+        one = todo.pop()
+        if sys.getrefcount(one) >= _IMMORTAL >> 1:
+            continue
+        _stop_counting(one)
+        count += 1
+        todo += gc.get_referents(one)
+    return count
+
+
+def _stop_counting(one: Any) -> None:
+    ctypes.c_uint32.from_address(id(one)).value = _IMMORTAL
+
+
+def fill_gaps() -> list[list[Any]]:
+    """Return objects that fill the free places between those of the launcher; keep them.
+
+    What a hand makes then comes to lie together in pages of its own, not in a hundred places of
+    pages that it would otherwise go on sharing.
+    """
+    head = sys.getsizeof(b"")
+    return [
+        [object() for _ in range(_GAPS)],
+        [number + 0.5 for number in range(_GAPS)],
+        *(
+            [bytes(size - head) for _ in range(_GAPS)]
+            for size in range(3 * _STEP, _LARGEST + 1, _STEP)
+        ),
+    ]
