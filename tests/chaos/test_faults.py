@@ -86,18 +86,15 @@ def ready_or_dead(boss: Boss) -> bool:
     boss.hear()
     boss.said.clear()
     process = boss.launch()
-    pidfd = os.pidfd_open(process.pid)
-    try:
-        while True:
-            if any(words.get("READY") == "1" for words in boss.hear()):
-                return True
-            ready = select.select((boss._manager, pidfd), (), (), 20)[0]
-            assert ready, boss.log()
-            if pidfd in ready and boss._manager not in ready:
-                assert process.wait() == -signal.SIGKILL, boss.log()
-                return False
-    finally:
-        os.close(pidfd)
+
+    def known() -> bool:
+        return process.poll() is not None or any(one.get("READY") == "1" for one in boss.said)
+
+    wait_until(known, 20)
+    if any(one.get("READY") == "1" for one in boss.hear()):
+        return True
+    assert process.wait() == -signal.SIGKILL, boss.log()
+    return False
 
 
 def living(boss: Boss) -> dict[int, str]:

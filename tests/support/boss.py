@@ -299,7 +299,7 @@ class Boss:
         return processes_of(self.home)
 
     def close(self) -> None:
-        """Stop the boss; fail if it or anything it started does not end, and kill that."""
+        """Stop the boss; fail if it or anything it started does not end, and kill that; once."""
         self.client.close()
         try:
             if self.process is not None:
@@ -308,8 +308,9 @@ class Boss:
                     assert code == 0, f"the boss exited {code}\n{self.log()}"
                 self._assert_nothing_left()
         finally:
-            self._tell_listener(b"")
-            self._listener.join(PATIENCE_S)
+            if self._listener.is_alive():
+                self._tell_listener(b"")
+                self._listener.join(PATIENCE_S)
             self._manager.close()
             for pid in self.processes():
                 with contextlib.suppress(ProcessLookupError):
