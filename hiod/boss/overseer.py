@@ -344,7 +344,11 @@ class Overseer(Bosser):
                 "hand.adopted", hand=name, pid=hand.process.pid, generation=hand.generation
             )
         self.readiness.adopt(hand)
-        if hand.registered or hand.spec.doers is not None:
+        if hand.addr:
+            # One of hio's: it knows no HEY, and takes whoever speaks from the boss's address.
+            station.hio = station.answered = True
+            self.switchboard.move(name, station, hand.addr)
+        elif hand.registered or hand.spec.doers is not None:
             self.switchboard.say_hey(hand)
 
     def _mourn_absent(self, name: str, ended: adoption.Ended | None) -> None:

@@ -151,7 +151,7 @@ class Switchboard:
         self.say(hand.name, crewing.ack(boss.name, hand.name, src))
         self._say_book(hand.name)
         if not hand.registered:
-            boss.feed(hand.name, r.Registered())
+            boss.feed(hand.name, r.Registered(src if station.hio else ""))
 
     def _hear_state(self, hand: r.Hand, memo: MemoDom) -> None:
         boss = self._boss

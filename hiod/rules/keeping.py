@@ -66,6 +66,7 @@ def hand_row(hand: Hand, boot_id: str) -> dict[str, Any]:
         spec=spec_row(hand.spec),
         next_spec=None if hand.next_spec is None else spec_row(hand.next_spec),
         wanted=str(hand.wanted),
+        addr=hand.addr,
         state=str(hand.state),
         then=str(hand.then),
         failures=list(hand.failures),
@@ -97,5 +98,6 @@ def hand_of(row: Mapping[str, Any]) -> tuple[Hand, str]:
         wake_at=math.inf if row["wake_at"] is None else row["wake_at"],
         process=None if process is None else ProcessId(*process),
         end=None if end is None else End(*end),
+        addr=row.get("addr", ""),
     )
     return hand, row["boot_id"]

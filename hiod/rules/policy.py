@@ -219,6 +219,7 @@ def _spawn(hand: Hand, _event: Cleared, now: float) -> Outcome:
         ready_at=None,
         spawned_at=None,
         status="",
+        addr="",
         stop_step="",
         asked_by="",
         ended_by="",
@@ -260,10 +261,10 @@ def _spawned_unasked(hand: Hand, event: Spawned, _now: float) -> Outcome:
     return hand, (_note("hand.stopping", hand, by="hiod", why=why), Sweep(hand.name))
 
 
-def _registered(hand: Hand, _event: Registered, now: float) -> Outcome:
+def _registered(hand: Hand, event: Registered, now: float) -> Outcome:
     if hand.registered or hand.process is None:
         return hand, ()
-    hand = replace(hand, registered=True)
+    hand = replace(hand, registered=True, addr=event.addr)
     said = _note("hand.registered", hand)
     if hand.spec.ready.by == "register":
         hand, more = _became_ready(hand, "register", now)
@@ -271,11 +272,11 @@ def _registered(hand: Hand, _event: Registered, now: float) -> Outcome:
     return replace(hand, reason="registered; not ready yet"), (said,)
 
 
-def _registered_late(hand: Hand, _event: Registered, _now: float) -> Outcome:
+def _registered_late(hand: Hand, event: Registered, _now: float) -> Outcome:
     """Note the REG of a hand whose readiness is known otherwise (or that is already going)."""
     if hand.registered or hand.process is None:
         return hand, ()
-    return replace(hand, registered=True), (_note("hand.registered", hand),)
+    return replace(hand, registered=True, addr=event.addr), (_note("hand.registered", hand),)
 
 
 def _said_ready(hand: Hand, event: SaidReady, now: float) -> Outcome:
@@ -405,9 +406,7 @@ def wants_down(hand: Hand, event: StopAsked) -> Hand:
 
 
 def _stop_up(hand: Hand, event: StopAsked, now: float) -> Outcome:
-    return _ask_to_end(
-        wants_down(hand, event), now, by=event.by, why=event.why, then=event.then
-    )
+    return _ask_to_end(wants_down(hand, event), now, by=event.by, why=event.why, then=event.then)
 
 
 def _stop_resting(hand: Hand, event: StopAsked, now: float) -> Outcome:

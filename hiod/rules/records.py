@@ -148,6 +148,7 @@ class Hand:
         leaving: it leaves the crew as soon as it has ended.
         next_spec: the definition to take at its next start, if another.
         status: what it says of itself.
+        addr: where its memos go if it bound a path of its own, as hio's hands do; else "".
     """
 
     name: str
@@ -177,6 +178,7 @@ class Hand:
     leaving: bool = False
     next_spec: HandSpec | None = None
     status: str = ""
+    addr: str = ""
 
 
 def token_of(crew_id: str, name: str, generation: int) -> str:
@@ -250,7 +252,9 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """Its REG has come, checked."""
+    """Its REG has come, checked; ``addr`` is the path it bound itself, if it did."""
+
+    addr: str = ""
 
 
 @dataclass(frozen=True, slots=True)

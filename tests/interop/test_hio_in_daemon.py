@@ -79,6 +79,25 @@ def test_a_hio_hand_lives_through_restarts_and_changes_of_the_crew(boss, theirs)
     assert {"one", "two"} <= book.keys()
 
 
+def test_a_hio_hand_does_not_notice_that_its_boss_is_another(boss, theirs):
+    boss.add("one", doers=[])
+    before = boss.row("theirs")
+    addr = boss.ask("status", name="theirs")["memo"]["address"]
+    wait_until(lambda: "one" in theirs()[-1]["book"], within_s=10.0)
+
+    boss.kill()
+    boss.start()
+    boss.add("two", doers=[])
+
+    wait_until(lambda: "two" in theirs()[-1]["book"], within_s=10.0)
+    after = boss.row("theirs")
+    assert (after["pid"], after["state"]) == (before["pid"], "ready")
+    memo = boss.ask("status", name="theirs")["memo"]
+    assert (memo["address"], memo["kind"]) == (addr, "hio")
+    (outcome,) = boss.change("stop", "theirs", wait="gone")
+    assert (outcome["how"], outcome["code"]) == ("END", 0)
+
+
 def test_a_hio_hand_ends_on_the_memo_that_asks_it_to(boss, theirs):
     (outcome,) = boss.change("stop", "theirs", wait="gone")
 

@@ -38,6 +38,7 @@ FULL = Hand(
     leaving=True,
     next_spec=spec(tock=2),
     status="3 senders",
+    addr="/tmp/their.uxd",
 )
 
 
