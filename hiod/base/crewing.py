@@ -13,6 +13,7 @@ it is answered, everything after a HEY.  ``ACK`` and ``BOK`` are byte for byte h
 from __future__ import annotations
 
 import math
+import zlib
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import orjson
@@ -108,6 +109,11 @@ def ack(boss: str, hand: str, addr: str) -> str:
 def bok(boss: str, book: Mapping[str, str]) -> str:
     """Write the address book, exactly hio's; the order is the mapping's."""
     return write(BOK, boss, book)
+
+
+def bookmark(book: Mapping[str, str]) -> int:
+    """Return what tells one book from another: a hand that has this one need not get it again."""
+    return zlib.crc32(orjson.dumps(book))
 
 
 def end(boss: str, *, generation: int, seq: int) -> str:
@@ -231,6 +237,7 @@ class HandSide:
         self.ready = False
         self.status = ""
         self._seq = 0
+        self._bookmark: int | None = None
         self._said = False  # a REG has been handed out in this life
         self._acked = False  # the present boss has answered
         self._regAt = 0.0  # when to say REG (again)
@@ -314,6 +321,7 @@ class HandSide:
                 self.refused += 1
         self.book = book
         self.booked = True
+        self._bookmark = bookmark(load)
         return ""
 
     def _hearEnd(self, load: Mapping[str, Any], cred: Cred | None) -> str:
@@ -393,6 +401,8 @@ class HandSide:
         load: dict[str, Any] = {}
         if self.trust.token:
             load["token"] = self.trust.token
+        if self._bookmark is not None:
+            load["book"] = self._bookmark
         return write(REG, self.name, self._stamp(load))
 
     def _stamp(self, load: Mapping[str, Any]) -> dict[str, Any]:

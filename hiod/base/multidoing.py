@@ -466,7 +466,7 @@ class Crewer(MultiDoerBase):
     It must be the first Doer of its hand's Doist.
 
     Attributes:
-        boss: name and path of the boss, or None.
+        boss: name and path of the boss, each None while there is none.
         hand: base name of this hand; its name unless it is one of a counted hand's.
         ordinal: its number among a counted hand's, or None.
         generation: which incarnation of the name this is; 0 when no daemon started it.
@@ -481,7 +481,7 @@ class Crewer(MultiDoerBase):
         **kwa: Any,
     ) -> None:
         super().__init__(name=name, **kwa)
-        self.boss = boss
+        self.boss = Bossage() if boss is None else boss
         self.posting: Posting | None = None
         self.hand = name
         self.ordinal: int | None = None
@@ -693,7 +693,7 @@ class Crewer(MultiDoerBase):
         pid = None if posting is None else posting.bossPid
         side = HandSide(
             self.name,
-            Bossage(*self.boss) if self.boss else Bossage(),
+            Bossage(*self.boss),
             addr=self.path or "",
             generation=self.generation,
             trust=Trust(uids=frozenset((0, os.getuid())), pid=pid, token=token),

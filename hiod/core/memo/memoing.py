@@ -714,6 +714,14 @@ class Memoer(Tymee):
         while self.rxms:
             self._shelve()
 
+    def _serviceOneRxMemo(self) -> Any:
+        """Take the next (memo, source, vid) off ``rxms``; overrides of hio's users call it.
+
+        Raises:
+            IndexError: there is none.
+        """
+        return self.rxms.popleft()
+
     def serviceRxMemosOnce(self) -> None:
         """Handle at most one memo."""
         if self.rxms:
@@ -822,6 +830,48 @@ class Memoer(Tymee):
     def makeMID(cls, code: str = "0A") -> str:
         """Return a new memo id: ``code`` and 22 characters that stand for 16 random bytes."""
         return code + str(b64(b"\0\0" + os.urandom(16))[2:], "ascii")
+
+    # hio's users make and read their keys with these.
+
+    @classmethod
+    def _encodeVID(cls, raw: bytes, code: str = "B") -> str:
+        """Return a verifier id of 32 bytes as text."""
+        return signing.encode(raw, code)
+
+    @classmethod
+    def _encodeQVK(cls, raw: bytes, code: str = "B") -> str:
+        """Return a public key of 32 bytes as text."""
+        return signing.encode(raw, code)
+
+    @classmethod
+    def _encodeQSS(cls, raw: bytes, code: str = "A") -> str:
+        """Return a private seed of 32 bytes as text."""
+        return signing.encode(raw, code)
+
+    @classmethod
+    def _encodeSGN(cls, raw: bytes, code: str = "0B") -> str:
+        """Return a signature of 64 bytes as text."""
+        return signing.encode(raw, code)
+
+    @classmethod
+    def _decodeVID(cls, qb64: str) -> tuple[bytes, str]:
+        """Return the bytes and the code of a verifier id; MemoerError when it is none."""
+        return signing.decode(qb64, signing.VID_CODES, 32), qb64[:1]
+
+    @classmethod
+    def _decodeQVK(cls, qb64: str) -> tuple[bytes, str]:
+        """Return the bytes and the code of a public key; MemoerError when it is none."""
+        return signing.decode(qb64, signing.QVK_CODES, 32), qb64[:1]
+
+    @classmethod
+    def _decodeQSS(cls, qb64: str) -> tuple[bytes, str]:
+        """Return the bytes and the code of a private seed; MemoerError when it is none."""
+        return signing.decode(qb64, signing.QSS_CODES, 32), qb64[:1]
+
+    @classmethod
+    def _decodeSGN(cls, qb64: str) -> tuple[bytes, str]:
+        """Return the bytes and the code of a signature; MemoerError when it is none."""
+        return signing.decode(qb64, signing.SGN_CODES, 64), qb64[:2]
 
     def sign(self, vid: str, ser: bytes) -> bytes:
         """Return the signature of ``vid`` over ``ser``, in text form.

@@ -214,9 +214,7 @@ class Peer(Mixin):
             TypeError: an argument nobody takes.
         """
         super().__init__(**kwa)
-        for what, part in (("name", name), ("base", base)):
-            if os.path.isabs(part):  # noqa: PTH117 - no pathlib in a hand's core
-                raise FilerError(f"{what} {part!r} is absolute: give its folder as headDirPath")
+        _relative("base", base)
         # After the chain: the next classes have attributes of these names, and defaults for them.
         self.name = name
         self.base = base
@@ -252,6 +250,54 @@ class Peer(Mixin):
             self.reopen(clear=clear, reuse=reuse)
 
     # --------------------------------------------------------------- life cycle
+
+    @property
+    def name(self) -> str:
+        """Last part of the path; of effect when that is made next.
+
+        Raises:
+            FilerError: when set, it is absolute.
+        """
+        return self._name
+
+    @name.setter
+    def name(self, name: str) -> None:
+        _relative("name", name)
+        self._name = name
+
+    def exists(
+        self,
+        name: str = "",
+        base: str = "",
+        headDirPath: str | None = None,
+        clean: bool = False,
+        filed: bool = False,
+        extensioned: bool = False,
+        fext: str | None = None,
+    ) -> bool:
+        """Return whether there is something at the path a peer of this name would have.
+
+        Sought where ``reopen`` would bind it, in the head folder and then under the home; nothing
+        is made.  Parameters as the constructor's; without ``filed`` and ``extensioned`` the name
+        is taken as it is.
+
+        Raises:
+            FilerError: ``name`` or ``base`` is absolute.
+        """
+        _relative("name", name)
+        _relative("base", base)
+        if (filed or extensioned) and not os.path.splitext(name)[1]:  # noqa: PTH122 - no pathlib in a hand's core
+            name = f"{name}.{self.fext if fext is None else fext}"
+        heads = (self.headDirPath if headDirPath is None else headDirPath), self.AltHeadDirPath
+        tails = (
+            (self.CleanTailDirPath, self.AltCleanTailDirPath)
+            if clean
+            else (self.TailDirPath, self.AltTailDirPath)
+        )
+        return any(
+            os.path.exists(os.path.expanduser(os.path.join(head, tail, base, name)))  # noqa: PTH110, PTH111, PTH118 - no pathlib in a hand's core
+            for head, tail in zip(heads, tails, strict=True)
+        )
 
     def actualBufSizes(self) -> tuple[int, int]:
         """Return the bytes of send and receive buffer the kernel gave, (0, 0) while closed."""
@@ -568,6 +614,12 @@ class Peer(Mixin):
         if self._room is None or not (self._watches or self._own_awaited):
             return []
         return [self._watched.get(fd) for fd, _events in self._room.poll(0)]
+
+
+def _relative(what: str, part: str) -> None:
+    """Refuse a part of a path that would leave its folder; FilerError."""
+    if os.path.isabs(part):  # noqa: PTH117 - no pathlib in a hand's core
+        raise FilerError(f"{what} {part!r} is absolute: give its folder as headDirPath")
 
 
 def _under(head: str, *parts: str) -> str:

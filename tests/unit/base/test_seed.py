@@ -108,7 +108,7 @@ ATTRIBUTES = {
         "umask": None,
     },
     "Bosser": {"name": "boss", "loads": [], "ctx": None, "crew": {}, "crewed": False},
-    "Crewer": {"name": "crew", "boss": None, "registered": False},
+    "Crewer": {"name": "crew", "boss": (None, None), "registered": False},
 }
 
 PAIRS = [(cls, name, text) for cls, methods in METHODS.items() for name, text in methods.items()]

@@ -317,3 +317,69 @@ def test_a_socket_that_cannot_be_read_is_counted_and_ends_the_pass():
     reader.service()
 
     assert reader.drops == {"EBADF": 1}
+
+
+def spread(text, size=5000):
+    """Cut a text into long grams; give (number, count or None, body)."""
+    data = text.encode()
+    bodies = [data[at : at + size] for at in range(0, len(data), size)]
+    return [(n, None if n else len(bodies), body) for n, body in enumerate(bodies)]
+
+
+def put(fuser, mid, grams):
+    for number, count, body in grams:
+        dropped = fuser.add(
+            (mid, "/them", 0), None, number, count, body, vid=None, signed=False, now=0.0
+        )
+        assert dropped == []
+
+
+def fuser():
+    return Fuser(maxPartials=10, maxBytes=10**7, maxMemo=10**7, maxAge=1.0)
+
+
+def test_long_memos_that_come_at_the_same_time_do_not_mix():
+    both = fuser()
+    one, two = spread("x" * 12_000 + "é"), spread("y" * 17_000)
+
+    for gram, other in zip([*one, None], two, strict=True):
+        put(both, "two", [other])
+        put(both, "one", [gram] if gram else [])
+    whole, dropped = both.fuse(10)
+
+    assert [rx[0] for rx in whole] == ["y" * 17_000, "x" * 12_000 + "é"]
+    assert dropped == []
+
+
+@pytest.mark.parametrize("order", [(0, 2, 1), (0, 1, 2), (1, 0, 2), (0, 0, 2, 1, 1)])
+def test_a_long_memo_comes_whole_in_any_order_and_the_next_in_the_same_memory(order):
+    one = fuser()
+    for letter in "ab":
+        grams = spread(letter * 11_000)
+        put(one, letter, [grams[number] for number in order])
+        ((memo, _src, _vid),), dropped = one.fuse(10)
+
+        assert memo == letter * 11_000
+        assert dropped == []
+
+
+@pytest.mark.parametrize("sizes", [(5000, 4000, 5000), (5000, 6000, 10), (5000, 5000, 6000)])
+def test_a_long_memo_cut_unevenly_is_put_together_all_the_same(sizes):
+    one = fuser()
+    bodies = [letter.encode() * size for letter, size in zip("abc", sizes, strict=True)]
+
+    put(one, "m", [(0, 3, bodies[0]), (2, None, bodies[2]), (1, None, bodies[1])])
+    whole, _ = one.fuse(10)
+
+    assert whole[0][0].encode() == b"".join(bodies)
+
+
+def test_a_long_memo_given_up_leaves_the_memory_to_others():
+    one = fuser()
+    put(one, "gone", spread("x" * 12_000)[:2])
+    assert [reason for reason, _, _ in one.expire(5.0)] == ["unfinished"]
+
+    put(one, "next", spread("y" * 12_000))
+    whole, _ = one.fuse(10)
+
+    assert whole[0][0] == "y" * 12_000
