@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import select
 import signal
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -92,7 +93,11 @@ def ready_or_dead(boss: Boss) -> bool:
 
     wait_until(known, 20)
     if any(one.get("READY") == "1" for one in boss.hear()):
-        return True
+        arm(boss, 0)
+        # It may have been killed in the moment after it was ready, and answers only if not.
+        with suppress(NoBoss):
+            boss.ask("ping")
+            return True
     assert process.wait() == -signal.SIGKILL, boss.log()
     return False
 
