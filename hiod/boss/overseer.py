@@ -123,7 +123,7 @@ class Overseer(Bosser):
         self.clinic = Clinic(self, procs.Watch())
         self.switchboard = Switchboard(self)
         self.readiness = Readiness(self, around.places.mailboxes)
-        self.deadlines.append(self.readiness.next_at)
+        self.deadlines += [self.readiness.next_at, self.switchboard.next_at]
         self.launchers = Launchers(
             str(around.places.runtime),
             lambda: {"boss": around.memo_fd, **mailroom.fds(), **self.readiness.held()},
@@ -224,6 +224,7 @@ class Overseer(Bosser):
                 break
         self._turning = False
         self._tidy_up()
+        self.switchboard.greet_more()
         if self.outcome is None:
             self.switchboard.send_book()
         self._settle()
@@ -349,7 +350,7 @@ class Overseer(Bosser):
             station.hio = station.answered = True
             self.switchboard.move(name, station, hand.addr)
         elif hand.registered or hand.spec.doers is not None:
-            self.switchboard.say_hey(hand)
+            self.switchboard.greet(name)
 
     def _mourn_absent(self, name: str, ended: adoption.Ended | None) -> None:
         """Take in the end of a hand that ended while there was no boss."""
@@ -680,9 +681,12 @@ class Overseer(Bosser):
             if not why:
                 self._events.append((name, r.Cleared()))
             elif self.hands[name].reason != why:
+                before = self.hands[name].reason
                 self.hands[name] = policy.waits(self.hands[name], why)
                 self._dirty.add(name)
-                self._actions.append(r.Note("hand.waiting", name, {"reason": why}))
+                # What becomes of the other hand meanwhile is that one's own story.
+                if roster.awaited_in(before) != roster.awaited_in(why):
+                    self._actions.append(r.Note("hand.waiting", name, {"reason": why}))
 
     # ------------------------------------------------------------------ write down
 
@@ -707,6 +711,7 @@ class Overseer(Bosser):
             end.at_wall or time.time(),
             {
                 "generation": action.generation,
+                "pid": action.pid,
                 "code": end.code,
                 "signal": end.signal,
                 "core": end.core,

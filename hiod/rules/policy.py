@@ -528,7 +528,8 @@ def _refused_stopping(hand: Hand, event: Refused, now: float) -> Outcome:
 
 def _mourn(hand: Hand, event: Exited, now: float) -> Mourn:
     uptime_s = None if hand.spawned_at is None else now - hand.spawned_at
-    return Mourn(hand.name, hand.generation, event.end, uptime_s, hand.asked_by)
+    pid = None if hand.process is None else hand.process.pid
+    return Mourn(hand.name, hand.generation, event.end, uptime_s, hand.asked_by, pid)
 
 
 def _gone(hand: Hand, event: Exited) -> Hand:

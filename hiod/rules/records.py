@@ -383,6 +383,7 @@ class Mourn:
     end: End
     uptime_s: float | None
     asked_by: str
+    pid: int | None = None
 
 
 Action = Spawn | SendEnd | Signal | Sweep | Note | Mourn

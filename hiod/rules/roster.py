@@ -202,6 +202,12 @@ def _waits_for(crew: Crew, groups: Mapping[str, list[Hand]], hand: Hand) -> str:
     return ""
 
 
+def awaited_in(reason: str) -> str:
+    """Return the hand that a reason of `standing` names; "" when it is another reason."""
+    words = reason.split(" ")
+    return words[1] if words[0] == "after" and len(words) > 2 else ""  # noqa: PLR2004 - and how it is
+
+
 def dependents(crew: Crew, name: str) -> tuple[str, ...]:
     """Return the definitions that come after the one called ``name``."""
     return tuple(own for own, member in crew.members.items() if name in member.spec.after)

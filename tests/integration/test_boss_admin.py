@@ -161,6 +161,27 @@ def test_status_is_whole(crew: Boss):
     assert status.deaths == []
 
 
+def test_a_death_names_the_process_that_died(crew: Boss, added: Callable[..., Any]):
+    pid = added("mortal", command=SLEEP).hands[0].pid
+
+    crew.ask("restart", names=["mortal"], wait="ready")
+
+    assert [one.pid for one in call(crew, "status", name="mortal").deaths] == [pid]
+
+
+def test_for_whom_a_hand_waits_is_told_once_whatever_becomes_of_that_one(
+    crew: Boss, added: Callable[..., Any]
+):
+    restless = {"delay_s": 0.01, "limit": 2}
+    added("worker", wait=None, doers=["nosuch:Thing"], restart=restless)
+    added("report", wait=None, doers=[], after=["worker"])
+
+    crew.until("report", status="after worker (failed)")
+
+    told = call(crew, "events", since=0, events=["hand.waiting"], names=["report"]).events
+    assert [one.message.split(" (")[0] for one in told] == ["report: waits after worker"]
+
+
 def test_status_says_which_file_a_log_is(crew: Boss, added: Callable[..., Any]):
     added("filed", command=SLEEP, log="${HIOD_STATE_DIR}/${HIOD_NAME}.txt")
 

@@ -256,12 +256,15 @@ def test_what_follows_an_end_is_the_restart_policys_to_say(
 ) -> None:
     life = Life(restart={"policy": rule})
     life.up()
+    process = life.hand.process
+    assert process is not None
 
     life.exited(end)
 
     assert life.state is state
     assert life.hand.process is None
     assert [mourn.end for mourn in life.mourned] == [end]
+    assert [mourn.pid for mourn in life.mourned] == [process.pid]
 
 
 def test_a_hand_that_can_never_be_started_is_given_up() -> None:

@@ -243,6 +243,20 @@ def test_a_counted_name_means_all_its_hands() -> None:
     assert roster.standing(whole) == {"web": ""}
 
 
+@pytest.mark.parametrize(
+    ("reason", "name"),
+    [
+        ("after db-1 (starting)", "db-1"),
+        ("after db (no such hand)", "db"),
+        ("to be tried again", ""),
+        ("after", ""),
+        ("", ""),
+    ],
+)
+def test_whom_a_hand_waits_for_is_read_from_its_reason(reason: str, name: str) -> None:
+    assert roster.awaited_in(reason) == name
+
+
 def test_a_count_of_none_keeps_nobody_waiting() -> None:
     made = crew(member("db", count=0), member("web", after=["db"]), web=State.WAITING)
 
