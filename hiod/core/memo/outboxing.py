@@ -126,13 +126,12 @@ class Outbox:
 class Silent:
     """A destination that does not seem to read."""
 
-    __slots__ = ("delay", "tried", "tryAt", "until")
+    __slots__ = ("cost", "delay", "tryAt")
 
     def __init__(self, tryAt: float) -> None:
         self.tryAt = tryAt
         self.delay = FIRST_TRY
-        self.tried = 0  # bytes of the gram it was tried with last
-        self.until = tryAt  # when it is known whether that one was read at once
+        self.cost = 0  # bytes of the gram it was tried with last
 
 
 class Outboxes:
@@ -175,6 +174,8 @@ class Outboxes:
         self._aloft: dict[Any, float] = {}  # most that can be unread, by destination
         self._silent: dict[Any, Silent] = {}
         self._floor = 0  # what is unread by the silent
+        self._trial: Silent | None = None  # who is tried now
+        self._trialEnds = 0.0  # when that is over
         self._keyed: dict[tuple[Any, Any], Letter] = {}
         self._dead: list[tuple[str | None, Any, str]] = []  # not yet told
 
@@ -301,9 +302,9 @@ class Outboxes:
             box.since += by
             for letter in box.letters:
                 letter.at += by
+        self._trialEnds += by
         for silent in self._silent.values():
             silent.tryAt += by
-            silent.until += by
 
     def dueAt(self) -> float:
         """Return when something is to be tried again, ``math.inf`` when nothing is."""
@@ -389,49 +390,68 @@ class Outboxes:
             self.settle()
             return True
         if unread < self._floor:
-            self._floor = unread
-            for other, silent in self._silent.items():
-                silent.tryAt, silent.delay, silent.tried = now, FIRST_TRY, 0
-                if other in self._late:
-                    self._late[other].retryAt = now
-        known = self._silent.get(dst)
-        if known is not None:
-            return self._tries(known, box, unread, cost, now)
-        used = self._aloft[dst] = min(self._aloft.get(dst, 0), unread - self._floor)
-        if not used or used + cost <= self.window:
-            box.level = math.inf
-            return True
-        if unread < box.level:
-            box.level, box.since = unread, now
-        elif now - box.since >= STALL and not any(
-            silent.tried and now < silent.until for silent in self._silent.values()
-        ):
-            known = self._silent[dst] = Silent(now)
-            self._aloft[dst] = math.inf
-            self._floor = unread
-            return self._tries(known, box, unread, cost, now)
-        return False
+            self._lower(unread, now)
+        elif self._trial is not None and now >= self._trialEnds:
+            self._convict(self._trial, unread)
+        if dst not in self._silent:
+            used = self._aloft[dst] = min(self._aloft.get(dst, 0), unread - self._floor)
+            if not used or used + cost <= self.window:
+                box.level = math.inf
+                return True
+            if unread < box.level:
+                box.level, box.since = unread, now
+            if now - box.since < STALL:
+                return False
+            self._doubt(unread, now)
+        return self._tries(box, unread, cost, now)
 
-    def _tries(self, silent: Silent, box: Outbox, unread: int, cost: int, now: float) -> bool:
+    def _lower(self, unread: int, now: float) -> None:
+        """Take note that one of the silent has read something: each may be tried soon."""
+        self._floor = unread
+        self._trial = None
+        for dst, silent in self._silent.items():
+            silent.delay = FIRST_TRY
+            silent.tryAt = min(silent.tryAt, now + STALL)
+            if dst in self._late:
+                self._late[dst].retryAt = min(self._late[dst].retryAt, silent.tryAt)
+
+    def _doubt(self, unread: int, now: float) -> None:
+        """Hold all that wait for their windows to be silent; to be tried one after the other."""
+        self._floor = unread
+        for dst, box in self._boxes.items():
+            if box.level != math.inf and dst not in self._silent:
+                self._silent[dst] = Silent(now)
+                self._aloft[dst] = math.inf
+
+    def _tries(self, box: Outbox, unread: int, cost: int, now: float) -> bool:
         """Return whether a silent destination is sent a gram now."""
-        if silent.tried and unread <= self._floor:  # the last one has been read
-            del self._silent[box.dst]
+        silent = self._silent[box.dst]
+        if silent is self._trial:
+            if unread > self._floor:
+                return False
+            del self._silent[box.dst]  # it has read what it was tried with
             self._aloft[box.dst] = 0
+            self._trial = None
             box.level = math.inf
             return True
-        if now < silent.tryAt or unread > TRY_ROOM * self.window:
+        if self._trial is not None or now < silent.tryAt or unread > TRY_ROOM * self.window:
             return False
-        if silent.tried:
-            self._floor = min(unread, self._floor + silent.tried)
-            silent.delay = min(LAST_DELAY, silent.delay * 2)
-        silent.tryAt, silent.until, silent.tried = now + silent.delay, now + STALL, cost
+        silent.tryAt, silent.cost = now + silent.delay, cost
+        self._trial, self._trialEnds = silent, now + STALL
         return True
+
+    def _convict(self, silent: Silent, unread: int) -> None:
+        """End a trial: what it was tried with lies where the rest does."""
+        self._trial = None
+        self._floor = min(unread, self._floor + silent.cost)
+        silent.delay = min(LAST_DELAY, silent.delay * 2)
 
     def settle(self, window: float | None = None) -> None:
         """Know that nothing is unread; and, if given, take a new window."""
         self._aloft.clear()
         self._silent.clear()
         self._floor = 0
+        self._trial = None
         if window is not None:
             self.window = window
 

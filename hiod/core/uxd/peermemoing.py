@@ -46,7 +46,7 @@ class PeerMemoer(Peer, Memoer):  # type: ignore[misc]  # hio's names of paramete
         if opened:
             window = self.actualBufSizes()[0] * self.SHARE
             self._outboxes.settle(window)
-            self._fit = max(SMALL, int(window) // 2)
+            self._fit = max(SMALL, int(window) // 4)
         return opened
 
     def drain(self, limit_s: float) -> bool:
