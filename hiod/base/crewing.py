@@ -112,8 +112,11 @@ def bok(boss: str, book: Mapping[str, str]) -> str:
 
 
 def bookmark(book: Mapping[str, str]) -> int:
-    """Return what tells one book from another: a hand that has this one need not get it again."""
-    return zlib.crc32(orjson.dumps(book))
+    """Return what tells one book from another, whatever its order.
+
+    A hand says with its REG which book it has; a boss need not send it that one again.
+    """
+    return zlib.crc32(orjson.dumps(book, option=orjson.OPT_SORT_KEYS))
 
 
 def end(boss: str, *, generation: int, seq: int) -> str:

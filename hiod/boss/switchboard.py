@@ -7,6 +7,8 @@ nothing a peer says raises, and nothing it says counts unless the kernel vouches
 
 from __future__ import annotations
 
+import math
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from hiod.boss.stations import Station
 
 Cred = tuple[int, int, int]
+GREETED_AT_ONCE, GREETED_S = 8, 0.1
+"""So many hands are told of a new boss before any has answered; who does not makes room then."""
 MEMO_BYTES = 4096
 """So much of a memo to the boss is kept with its event."""
 
@@ -38,6 +42,9 @@ class Switchboard:
         self._by_addr: dict[str, str] = {}
         self._book: dict[str, str] = {}
         self._text = ""
+        self._bookmark = 0
+        self._to_greet: deque[str] = deque()
+        self._greeted: dict[str, float] = {}
         self._said = ""
         self._stale = True
         self._seq = 0
@@ -136,9 +143,9 @@ class Switchboard:
             self.reject(src, f"REG of {name} from another hand's address")
         else:
             station.hio = claim.hio
-            self._answer(hand, station, src)
+            self._answer(hand, station, src, has=crewing.whole(memo.load.get("book")))
 
-    def _answer(self, hand: r.Hand, station: Station, src: str) -> None:
+    def _answer(self, hand: r.Hand, station: Station, src: str, *, has: int | None) -> None:
         """Know a hand that has registered, and tell it what it needs to know."""
         boss = self._boss
         if src != station.addr:
@@ -149,7 +156,10 @@ class Switchboard:
         if station.adopted_at is not None and not station.greeted and not station.hio:
             self.say_hey(hand)
         self.say(hand.name, crewing.ack(boss.name, hand.name, src))
-        self._say_book(hand.name)
+        if self._stale:
+            self._make_book()
+        if has is None or has != self._bookmark:
+            self._say_book(hand.name)
         if not hand.registered:
             boss.feed(hand.name, r.Registered(src if station.hio else ""))
 
@@ -183,8 +193,38 @@ class Switchboard:
 
     def say_end(self, hand: r.Hand) -> None:
         """Ask a hand to end."""
+        station = self._boss.station(hand.name)
+        if station.adopted_at is not None and not station.greeted and not station.hio:
+            self.say_hey(hand)  # else it would not count
         text = crewing.end(self._boss.name, generation=hand.generation, seq=self._next())
         self.say(hand.name, text)
+
+    def greet(self, name: str) -> None:
+        """Tell a hand of an earlier boss, in its turn, that a new one is here.
+
+        Only a few at a time are to answer: each memo taken from a full queue wakes all hands that
+        wait for room in it, which is quadratic, and much, for hundreds.
+        """
+        self._to_greet.append(name)
+
+    def greet_more(self) -> None:
+        """Greet those whose turn it is."""
+        now, stations = self._boss.now(), self._boss.stations
+        for name, until in list(self._greeted.items()):
+            if name not in stations or stations[name].answered or until <= now:
+                del self._greeted[name]
+        while self._to_greet and len(self._greeted) < GREETED_AT_ONCE:
+            name = self._to_greet.popleft()
+            hand, station = self._boss.hands.get(name), stations.get(name)
+            if hand is None or hand.process is None or station is None or station.greeted:
+                continue
+            if station.adopted_at is not None:
+                self.say_hey(hand)
+                self._greeted[name] = now + GREETED_S
+
+    def next_at(self) -> float:
+        """Say by when the next are greeted, though those before have not answered."""
+        return min(self._greeted.values(), default=math.inf) if self._to_greet else math.inf
 
     def say_hey(self, hand: r.Hand) -> None:
         """Tell a hand of an earlier boss that a new one is here: from then on it hears this one."""
@@ -217,7 +257,8 @@ class Switchboard:
             return
         self._said = self._text
         for name, hand in self._boss.hands.items():
-            if hand.registered and hand.process is not None:
+            # Who has yet to answer a HEY says then which book it has.
+            if hand.registered and hand.process is not None and self._boss.station(name).answered:
                 self._say_book(name)
 
     def _make_book(self) -> None:
@@ -229,6 +270,7 @@ class Switchboard:
             if hand.state not in r.RESTING and not hand.leaving
         }
         self._text = crewing.bok(self._boss.name, self._book)
+        self._bookmark = crewing.bookmark(self._book)
 
     def _say_book(self, name: str) -> None:
         """Send a hand the whole book, in place of one that has not left yet."""

@@ -23,6 +23,7 @@ from hiod.base.crewing import (
     answering,
     asking,
     bok,
+    bookmark,
     claim,
     end,
     hey,
@@ -336,6 +337,20 @@ def test_a_book_replaces_the_one_before():
     hear(side, bok("boss", {"gamma": "/g2"}))
 
     assert side.book == {"gamma": "/g2"}
+
+
+def test_a_hand_says_to_a_new_boss_which_book_it_has():
+    side = daemonHand()
+    said = [read(text).load for text in side.due(0.0, figures)]
+    book = {"alpha": "/run/m/alpha.uxd", "beta": "/b"}
+    hear(side, bok("boss", book))
+    hear(side, hey("boss", generation=2, seq=1, token="tok"))
+
+    again = [read(text).load for text in side.due(1.0, figures)]
+
+    assert "book" not in said[0]
+    assert again[0]["book"] == bookmark(dict(reversed(book.items())))
+    assert again[0]["book"] != bookmark({**book, "beta": "/c"})
 
 
 @pytest.mark.parametrize(
