@@ -134,6 +134,24 @@ def test_saying_the_same_again_plans_nothing_anew() -> None:
     assert watch.sample_due(10.5) == []
 
 
+def test_a_hand_may_be_looked_at_more_often_than_others() -> None:
+    watch = Watch(period_s=5.0)
+    watch.add("often", process(1), 0.0, period_s=0.25)
+    watch.add("usual", process(2), 0.0, period_s=60.0)
+
+    looked = [name for _, names in run(watch, 10.0) for name in names]
+
+    assert looked.count("often") == pytest.approx(40, abs=4)  # some wait for company
+    assert looked.count("usual") == 2
+
+
+def test_a_suspect_that_is_looked_at_often_anyway_stays_so() -> None:
+    watch = Watch(suspect_s=1.0)
+    watch.add("often", process(1), 0.0, suspect=True, period_s=0.25)
+
+    assert len(run(watch, 2.0)) == 9
+
+
 def test_a_hand_with_limits_is_looked_at_closely_at_the_ordinary_pace() -> None:
     watch = Watch(period_s=5.0)
     watch.add("web", process(1), 0.0, closely=True)

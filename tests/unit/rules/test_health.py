@@ -15,9 +15,11 @@ from hiod.rules.health import (
     Sample,
     Verdict,
     begin,
+    expect,
     judge,
     ladder,
     next_check_at,
+    patience_s,
     steps,
     suspect,
 )
@@ -520,3 +522,22 @@ def test_no_step_comes_before_the_verdict_nor_further_than_allowed(history, limi
     assert all(bench.state.since <= step.at <= bench.now for step in taken)
     assert all(["note", "dump", "restart"].index(step.what) <= reach for step in taken)
     assert [step.at for step in taken] == sorted(step.at for step in taken)
+
+
+def test_a_hand_that_begins_to_beat_is_expected_to_go_on() -> None:
+    state = expect(begin(0.0, beats=False), 100.0)
+
+    _, verdict, _ = judge(state, Evidence(sample=replace(SLEEPS, at=114.0)), 114.0, LIMITS)
+    assert verdict is Verdict.OK
+    _, verdict, why = judge(state, Evidence(sample=replace(SLEEPS, at=116.0)), 116.0, LIMITS)
+    assert (verdict, why[0]) == (Verdict.SILENT, "3 beats missed")
+
+
+def test_who_beats_already_gains_no_time_by_being_expected_to() -> None:
+    state = begin(0.0, beats=True)
+
+    assert expect(state, 100.0) is state
+
+
+def test_patience_is_the_time_of_the_beats_that_may_be_missed() -> None:
+    assert patience_s(LIMITS) == 15.0

@@ -342,6 +342,8 @@ def test_unknown_keys_inside_tables_are_refused_too():
          ' path of a socket, got "h:0"'),
         ("ready", {"by": "connect", "to": "h:99999"}, 'ready.to: must be "host:port" or the'
          ' absolute path of a socket, got "h:99999"'),
+        ("ready", {"by": "connect", "to": "db.example:80"}, 'ready.to: must have "localhost" or a'
+         ' numeric address, not the name db.example, got "db.example:80"'),
         ("ready", {"by": "connect", "to": "/${HIOD_X}/y/z"}, "ready.to: has ${HIOD_X}, which hiod"
          " does not know; there are HIOD_NAME, HIOD_HAND, HIOD_ORDINAL, HIOD_GENERATION,"
          " HIOD_STATE_DIR, HIOD_ADDR, HIOD_BOSS, HIOD_BOSS_ADDR"),

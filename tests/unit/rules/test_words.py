@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hiod.rules.words import GIST_CHARS, Words, read
+from hiod.rules.words import GIST_CHARS, Words, innermost, read
 
 TRACEBACK = b"""Traceback (most recent call last):
   File "/srv/shop.py", line 3, in recur
@@ -107,3 +107,18 @@ def test_half_a_surrogate_pair_does_not_get_through() -> None:
     words = read(b'{"step": "\\ud800", "message": "\\udfff"}')
 
     assert words == Words("\ufffd", "\ufffd", "\ufffd")
+
+
+def test_of_a_dump_of_many_threads_the_one_that_answered_matters() -> None:
+    other = (
+        'Thread 0x00007f2b (most recent call first):\n  File "/usr/threading.py", line 1 in wait'
+    )
+
+    lines = innermost(f"{other}\n\n{DUMP.decode()}\n{other}\n")
+
+    assert lines == DUMP.decode().splitlines()
+
+
+@pytest.mark.parametrize("dump", ["", "no thread says so\nat all"])
+def test_all_of_a_dump_matters_when_no_thread_says_that_it_answered(dump: str) -> None:
+    assert innermost(dump) == dump.splitlines()
