@@ -28,8 +28,6 @@ from hiod.help.mixing import Mixin
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from hiod.core.memo.gramming import Part
-
 __all__ = ["Peer", "PeerDoer", "bindMailbox", "openPeer"]
 
 PATH_MAX = 107
@@ -518,7 +516,7 @@ class Peer(Mixin):
             self.wl.writeTx(data, who=dst)
         return size
 
-    def sendParts(self, parts: Part, dst: Any) -> int:
+    def sendParts(self, parts: tuple[bytes, memoryview], dst: Any) -> int:
         """Send a datagram whose header and body are apart, without copying them together.
 
         As ``send`` otherwise, through which it goes where a subclass has its own.
