@@ -114,3 +114,15 @@ def test_a_hio_hand_that_is_restarted_binds_its_path_again_and_is_known_by_it(bo
     memo = boss.ask("status", name="theirs")["memo"]
     assert memo["kind"] == "hio"
     assert memo["address"] == addr
+
+
+def test_a_hio_hand_outlives_its_boss_and_ends_for_the_next(boss, theirs):
+    pid = boss.row("theirs")["pid"]
+
+    boss.kill()
+    boss.start()
+    row = boss.row("theirs")
+    (outcome,) = boss.change("stop", "theirs", wait="gone")
+
+    assert (row["pid"], row["state"]) == (pid, "ready")
+    assert outcome["how"] == "END"
