@@ -98,7 +98,7 @@ def test_a_deadlock_is_silent_and_its_stack_is_shown(shared):
     [
         ("Eater", {"rss_max": "50M"}, "limit 50M"),
         ("Leaker", {"fds_max": 40}, "limit 40"),
-        ("Hog", {"cpu_max": 40}, "limit 40 %"),
+        ("Hog", {"cpu_max": 5}, "limit 5 %"),
     ],
 )
 def test_a_hand_over_its_limit_is_hungry(shared, vice, limit, why):
