@@ -395,7 +395,7 @@ class Finding(Record):
     """One line of ``why``.
 
     Attributes:
-        label: memos, process, so, last, before, waits, next, you can …
+        label: memos, process, so, last, before, sandbox, try, waits, next …
         lines: what was found.
     """
 
@@ -491,6 +491,7 @@ class AboutReply(Record):
         config_dir: where its files are.
         limits: what this socket takes.
         launchers: parents of hands.
+        sandbox: settings of its unit that it sees at work; new hands live under the same.
         figures: counters.
     """
 
@@ -512,6 +513,7 @@ class AboutReply(Record):
     state_dir: str = ""
     config_dir: str = ""
     launchers: list[LauncherFacts] = field(default_factory=list)
+    sandbox: list[str] = field(default_factory=list)
     figures: dict[str, Any] = field(default_factory=dict)
 
 

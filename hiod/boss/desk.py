@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from hiod.boss.config import Config
     from hiod.boss.overseer import Overseer
     from hiod.host.procs import Relative
+    from hiod.rules.sandbox import Sandbox
 
 CHANGES = frozenset(
     ["start", "stop", "restart", "signal", "send", "add", "remove", "scale", "apply", "shutdown"]
@@ -71,7 +72,7 @@ class Desk:
         boss: whose crew it is.
         read_config: reads the crew files as they are now; raises ConfigError.
         version: of hiod.
-        figures: further counters for ``about``.
+        sandbox: what the boss and its new hands run in.
     """
 
     def __init__(
@@ -80,8 +81,10 @@ class Desk:
         *,
         read_config: Callable[[], Config],
         version: str,
+        sandbox: Sandbox,
     ) -> None:
         self._boss = boss
+        self._sandbox = sandbox
         self._read_config = read_config
         self._version = version
         self._since = time.time()
@@ -194,6 +197,7 @@ class Desk:
                 state_dir=str(boss.around.places.state),
                 config_dir=str(boss.around.places.config),
                 launchers=self._launchers(),
+                sandbox=self._sandbox.settings(),
                 figures={**boss.ledger.tallies, **self.figures()},
             )
         )
@@ -294,6 +298,7 @@ class Desk:
                     waiting=waiting,
                     awaited=awaited,
                     cwd=boss.order_for(hand)["cwd"],
+                    sandbox=self._sandbox,
                 )
             )
         request.reply(schema.WhyReply(hands=found))

@@ -13,6 +13,7 @@ from hiod.admin import schema
 from hiod.boss.views import plan
 from hiod.rules import health, words
 from hiod.rules.records import State
+from hiod.rules.sandbox import Sandbox, obstacle
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from hiod.boss.stations import Station
     from hiod.boss.views import Clock
     from hiod.rules.records import Hand
+    from hiod.rules.sandbox import Obstacle
 
 STACK_LINES = 12
 _STAYS = frozenset({State.FAILED, State.STOPPED})
@@ -34,6 +36,7 @@ def why(
     waiting: Sequence[str],
     awaited: Sequence[Hand] = (),
     cwd: str = "",
+    sandbox: Sandbox = Sandbox(),  # noqa: B008 - frozen
 ) -> schema.Explanation:
     """Explain why a hand is as it is, from what is known of it.
 
@@ -45,6 +48,7 @@ def why(
         waiting: names of the hands that wait for it.
         awaited: the hands it waits for.
         cwd: where it runs, if that is to be told.
+        sandbox: what it runs in.
     """
     findings: list[schema.Finding] = []
 
@@ -60,11 +64,19 @@ def why(
         if verdict is not health.Verdict.OK:
             found("so", *station.health.why, *_framed(station.stack))
     found("for", *(f"{other.name} is {other.state}: {other.reason}" for other in awaited))
+    refused = station.refused if hand.process is None else None
+    if refused is not None:
+        found("last", f"no process was made: {refused.message}")
     if deaths:
-        found("before" if hand.process is not None else "last", *_ended(deaths[0]))
+        found("last" if hand.process is None and refused is None else "before", *_ended(deaths[0]))
     if hand.process is None and hand.state is not State.WAITING:
         found("ran as", _ran_as(hand, station, cwd))
-        found("try", _try(hand))
+        barrier = _barrier(hand, station, cwd, sandbox, deaths)
+        if barrier is None:
+            found("try", _try(hand))
+        else:
+            found("sandbox", f"{barrier.setting} of {sandbox.unit}: {barrier.why}")
+            found("try", *_lift(hand, barrier, sandbox))
     found("waits", f"for it: {', '.join(waiting)}" if waiting else "no hand waits for it")
     if hand.state not in _STAYS:
         found("next", plan(hand, clock) or "")
@@ -175,6 +187,32 @@ def _ran_as(hand: Hand, station: Station, cwd: str) -> str:
             python or "the python of the boss",
         ]
     return "; ".join([*parts, f"cwd {cwd}"] if cwd else parts)
+
+
+def _barrier(
+    hand: Hand, station: Station, cwd: str, sandbox: Sandbox, deaths: Sequence[schema.Death]
+) -> Obstacle | None:
+    """Return the setting that stands in its way, if it did not end well and one explains that."""
+    if station.refused is not None:
+        return obstacle(sandbox, f'{station.refused.message}: "{station.refused.path}"', cwd=cwd)
+    if not deaths or deaths[0].asked_by or deaths[0].code == 0:
+        return None
+    last = deaths[0]
+    unfound = hand.spec.path if "ModuleNotFoundError" in last.reason else ()
+    said = f"{last.reason}\n{last.last_words or ''}"
+    return obstacle(sandbox, said, signal=last.signal, cwd=cwd, looked_in=unfound)
+
+
+def _lift(hand: Hand, barrier: Obstacle, sandbox: Sandbox) -> list[str]:
+    """Say what lets a hand past a setting of its unit."""
+    manager = "systemctl --user" if sandbox.user else "systemctl"
+    return [
+        f"{manager} edit {sandbox.unit}, and write there:",
+        "  [Service]",
+        *(f"  {line}" for line in barrier.drop_in),
+        f"then {manager} restart {sandbox.unit}; hiodctl start {hand.name}",
+        barrier.also,
+    ]
 
 
 def _try(hand: Hand) -> str:

@@ -35,8 +35,8 @@ from hiod.boss.outlook import Outlook
 from hiod.boss.overseer import Overseer, Surroundings
 from hiod.core.uxd.uxding import bindMailbox
 from hiod.errors import ConfigError, HiodError
+from hiod.host import confinement, journal
 from hiod.host import groups as control_groups
-from hiod.host import journal
 from hiod.host.files import read_files
 from hiod.host.notify import Notify, listen_fds
 from hiod.host.store import Store, Turn
@@ -302,7 +302,12 @@ def _run(options: argparse.Namespace, where: Places, told: _Told) -> int:
 
 def _take_turns(boss: Overseer, config: Config, given: dict[str, int], notify: Notify) -> int:
     where = boss.around.places
-    desk = Desk(boss, read_config=lambda: config_for(where), version=hiod.__version__)
+    desk = Desk(
+        boss,
+        read_config=lambda: config_for(where),
+        version=hiod.__version__,
+        sandbox=confinement.look(os.environ),
+    )
     boss.on_reload = desk.reload
     desk.when_applying = Herald(boss, notify, busy=desk.is_applying).reloading
     listener, ours = _listener(where, given)

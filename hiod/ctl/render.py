@@ -859,6 +859,7 @@ def about(reply: Mapping[str, Any], view: View) -> str:
         ("config", reply.get("config_dir")),
         ("runtime", reply.get("runtime_dir")),
         ("state", reply.get("state_dir")),
+        ("sandbox", " ".join(reply.get("sandbox") or ())),
     ]
     rows += [
         (
