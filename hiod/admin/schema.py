@@ -907,11 +907,13 @@ class SpawnFailed(Record):
         step: what was being done.
         errno: the system's number.
         path: the file it was about.
+        message: the same in a sentence.
     """
 
     step: str
     errno: int | None = None
     path: str | None = None
+    message: str = ""
 
 
 class Unavailable(Record):

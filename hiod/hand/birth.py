@@ -22,13 +22,24 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 import orjson
 
 from hiod.hand import environ, kin, main, words
-from hiod.host.packets import BAD_START, DUMP_SIGNAL, MAILBOX_FD, TOKEN_FD, TOKENS, WORDS_FD
+from hiod.host.packets import (
+    BAD_START,
+    DUMP_SIGNAL,
+    MAILBOX_FD,
+    TOKEN_FD,
+    TOKENS,
+    VERDICT_FD,
+    WORDS_FD,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-_FREE = 6
+_FREE = 7
 """The first descriptor that is a hand's own."""
+
+REFUSED = b"!"
+"""What a command's launcher reads instead of an end of file when it was not executed."""
 
 _NOT_FOUND, _NOT_EXECUTABLE = 127, 126  # as sh says it
 _COMM_BYTES = 15
@@ -57,6 +68,7 @@ class Gifts(NamedTuple):
     words: int
     stdout: int
     stderr: int
+    verdict: int
 
 
 def bear(gifts: Gifts, ground: Ground) -> NoReturn:
@@ -69,10 +81,20 @@ def bear(gifts: Gifts, ground: Ground) -> NoReturn:
         raw = os.pread(gifts.order, os.fstat(gifts.order).st_size, 0)
         _settle(gifts)
         code = _live(raw, ground, mailbox=gifts.mailbox >= 0)
+        if gifts.verdict >= 0:
+            _say_refused()
     except BaseException as ex:  # noqa: BLE001 - whatever it is, the launcher's frames end here
         words.say_uncaught(WORDS_FD, ex, name="?", generation=0, journal="")
     finally:
         os._exit(code)
+
+
+def _say_refused() -> None:
+    """Say that no command was executed; the last words say why."""
+    # A launcher that waited long enough has closed its end: no reason to die of another cause.
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGPIPE,))
+    with contextlib.suppress(BrokenPipeError):
+        os.write(VERDICT_FD, REFUSED)
 
 
 def _forget_signals(ground: Ground) -> None:
@@ -85,12 +107,14 @@ def _forget_signals(ground: Ground) -> None:
 def _settle(gifts: Gifts) -> None:
     """Put the gifts where hands expect them and close everything else."""
     lifted = [fd if fd < 0 else fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _FREE) for fd in gifts]
-    for fd, place in zip(lifted[1:], (MAILBOX_FD, WORDS_FD, 1, 2), strict=True):
+    for fd, place in zip(lifted[1:], (MAILBOX_FD, WORDS_FD, 1, 2, VERDICT_FD), strict=True):
         if fd >= 0:
             os.dup2(fd, place, inheritable=place <= 2)  # noqa: PLR2004 - stdio
     if gifts.mailbox < 0:
         os.closerange(MAILBOX_FD, WORDS_FD)
-    os.closerange(WORDS_FD + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+    os.closerange(WORDS_FD + 1, VERDICT_FD)
+    first = VERDICT_FD if gifts.verdict < 0 else VERDICT_FD + 1
+    os.closerange(first, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
 
 
 def _live(raw: bytes, ground: Ground, *, mailbox: bool) -> int:
@@ -124,9 +148,9 @@ def _steps(
     return (
         ("cgroup", "enter its cgroup", lambda: _enter_cgroup(order.get("cgroup"))),
         ("session", "begin a session", os.setsid),
-        ("log", f"log to {log}", lambda: _open_log(log, order)),
         ("umask", "set its umask", lambda: os.umask(int(order.get("umask", 0o027)))),
-        ("state_dir", "make its state directory", lambda: _make(state_dir)),
+        ("state_dir", "make its state directory", lambda: _make(state_dir)),  # the log may be there
+        ("log", f"log to {log}", lambda: _open_log(log, order)),
         ("cwd", "enter its working directory", lambda: _enter(order.get("cwd"))),
         ("rlimits", "set its limits", lambda: _limit(order.get("rlimits") or {}, ground)),
         ("nice", "set its niceness", lambda: _nice(order.get("nice"))),

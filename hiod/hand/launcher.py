@@ -39,6 +39,9 @@ LINGER_S = 30.0
 MAX_QUEUED = 10_000
 """Packets waiting for a boss that does not read; no order is taken while there are more."""
 
+UNSURE_S = 1.0
+"""So long is waited for a command to be executed or refused, before its process is told anyway."""
+
 _SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER of prctl(2)
 _ARGS, _ENV = 45, 47  # arg_start and env_start, behind the name in /proc/PID/stat
 
@@ -133,6 +136,8 @@ class Launcher:
         self._boss: _Boss | None = None
         self._held: dict[str, int] = {}
         self._hands: dict[int, _Hand] = {}  # by pid
+        self._unsure: dict[int, tuple[int, float]] = {}  # by pid: verdict, until when; oldest first
+        self._stillborn: set[int] = set()  # pids of commands that were refused
         self._ended: dict[Key, tuple[dict[str, Any], int]] = {}  # the exit, and the last words
         self._sessions: dict[int, Key] = {}  # of ended hands that left something behind
         self._told: set[tuple[int, int]] = set()  # strays reported, by pid and start
@@ -154,6 +159,7 @@ class Launcher:
                 ready = [fd for fd, _ in self._epoll.poll(self._patience())]
                 if self._wakeup.fileno() in ready:
                     self._mourn()
+                self._hear_verdicts(ready)
                 # The present boss before the listener: who knocks is refused only by the living.
                 if self._boss is not None and self._boss.sock.fileno() in ready:
                     self._serve()
@@ -173,6 +179,8 @@ class Launcher:
         return self._boss is None and time.monotonic() >= self._until
 
     def _patience(self) -> float | None:
+        for _, until in self._unsure.values():
+            return max(0.0, until - time.monotonic())
         if self._boss is not None or self._hands or self._ended:
             return None
         return max(0.0, self._until - time.monotonic())
@@ -254,6 +262,10 @@ class Launcher:
             version=hiod.__version__,
             hands=len(self._hands),
         )
+        # From here on they are told as any that live, and their ends as ends.
+        for pid in list(self._unsure):
+            self._stop_listening(pid)
+        self._stillborn.clear()
         for what, fd in self._held.items():
             boss.tell("held", (fd,), what=what)
         for one in self._hands.values():
@@ -307,6 +319,8 @@ class Launcher:
     def _spawn(self, boss: _Boss, message: dict[str, Any], fds: list[int]) -> None:
         """Fork one hand; answered by ``spawned``, or by ``refused`` with the step.
 
+        A command is ``spawned`` when it has been executed: then the answer comes later.
+
         A boss that is gone gets no more hands: its successor may have asked this launcher already,
         or not have found it yet, and starts what it finds missing.
         """
@@ -321,11 +335,13 @@ class Launcher:
             why = "retires" if self._retired else f"knows generation {generation} of {name} already"
             boss.tell("refused", step="order", errno=None, message=f"launcher {why}", **refusal)
             return
-        words_fd = -1
+        words_fd = verdict = told = -1
         token = str(message.get("token") or "")
         try:
             step = "words"
             words_fd = words.open_words(token)
+            if message.get("exec"):
+                verdict, told = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
             step = "mailbox"
             if "mailbox" in given:
                 self._keep(name, given["mailbox"])
@@ -335,14 +351,17 @@ class Launcher:
                 words=words_fd,
                 stdout=given.get("stdout", -1),
                 stderr=given.get("stderr", -1),
+                verdict=told,
             )
             step = "fork"
             pid = self._fork(gifts)
         except OSError as ex:
-            packets.discard([words_fd] if words_fd >= 0 else [])
+            packets.discard([fd for fd in (words_fd, verdict) if fd >= 0])
             sentence = f"cannot {_DOING[step]} for {name}: {ex.strerror}"
             boss.tell("refused", step=step, errno=ex.errno, message=sentence, **refusal)
             return
+        finally:
+            packets.discard([told] if told >= 0 else [])
         born = kin.stat(pid)
         self._hands[pid] = one = _Hand(
             key=key,
@@ -353,7 +372,37 @@ class Launcher:
             words=words_fd,
             started_at=born.started_at if born else 0,
         )
-        self._tell("spawned", (one.pidfd, words_fd), **self._facts(one))
+        if verdict < 0:
+            self._tell_born(one)
+            return
+        self._unsure[pid] = (verdict, time.monotonic() + UNSURE_S)
+        self._epoll.register(verdict, select.EPOLLIN)
+
+    def _tell_born(self, one: _Hand) -> None:
+        self._tell("spawned", (one.pidfd, one.words), **self._facts(one))
+
+    def _hear_verdicts(self, ready: Sequence[int]) -> None:
+        """Tell which commands run by now, and those that may yet be refused after a long time."""
+        now = time.monotonic()
+        for pid, (verdict, until) in list(self._unsure.items()):
+            if verdict in ready or until <= now:
+                self._hear_verdict(pid)
+
+    def _hear_verdict(self, pid: int) -> None:
+        """Tell the birth of a command's process, unless it was refused: that is told at its end."""
+        said = b""
+        with contextlib.suppress(BlockingIOError):
+            said = os.read(self._unsure[pid][0], len(birth.REFUSED))
+        self._stop_listening(pid)
+        if said == birth.REFUSED and self._boss is not None and self._boss.greeted:
+            self._stillborn.add(pid)
+        else:
+            self._tell_born(self._hands[pid])
+
+    def _stop_listening(self, pid: int) -> None:
+        verdict, _ = self._unsure.pop(pid)
+        self._epoll.unregister(verdict)
+        os.close(verdict)
 
     def _fork(self, gifts: birth.Gifts) -> int:
         # In the child's first lines the one signal with a handler would still wake the launcher.
@@ -385,10 +434,14 @@ class Launcher:
         strays = False
         while (pid := _dead()) is not None:
             one = self._hands.get(pid)
+            if pid in self._unsure:
+                self._hear_verdict(pid)
             swept = 0 if one is None else self._sweep_strays(one)
             _, status, usage = os.wait4(pid, 0)
             if one is None:
                 strays = True
+            elif pid in self._stillborn:
+                self._bury_stillborn(one)
             else:
                 self._remember(one, status, usage, swept)
         if strays:
@@ -418,6 +471,16 @@ class Launcher:
         os.close(one.pidfd)
         self._ended[one.key] = (facts, one.words)
         self._tell("exit", **facts)
+
+    def _bury_stillborn(self, one: _Hand) -> None:
+        """Answer that a command was not executed: for the boss there never was a process."""
+        name, generation = one.key
+        self._stillborn.discard(one.pid)
+        del self._hands[one.pid]
+        os.close(one.pidfd)
+        refusal = words.last_refusal(one.words)
+        os.close(one.words)
+        self._tell("refused", name=name, generation=generation, **refusal)
 
     def _sweep(self, _boss: _Boss, message: dict[str, Any], _fds: list[int]) -> None:
         """Kill a hand with all that descends from it, or what is left if it is dead."""

@@ -16,6 +16,7 @@ import os
 import socket
 import sys
 import traceback
+from typing import Any
 
 import orjson
 
@@ -57,6 +58,17 @@ def say_refusal(fd: int, step: str, doing: str, ex: Exception, path: str | None 
     named = f' "{where}"' if where else ""
     name = errnos.errorcode.get(number) if number else None
     say(fd, step, f"cannot {doing}{named}: {reason}", errno=number, code=name, path=where)
+
+
+def last_refusal(fd: int) -> dict[str, Any]:
+    """Return the facts of the refusal that was written last: step, errno, path and message."""
+    none: dict[str, Any] = {"step": "exec", "errno": None, "path": None}
+    try:
+        raw = os.pread(fd, MAX_TRACEBACK, 0)
+        said = orjson.loads(raw.rstrip().rpartition(b"\n")[2])
+        return none | {what: said[what] for what in ("step", "errno", "path", "message")}
+    except (OSError, ValueError, KeyError, TypeError):
+        return none | {"message": "its process ended before the command was executed"}
 
 
 def say_uncaught(fd: int, ex: BaseException, *, name: str, generation: int, journal: str) -> None:

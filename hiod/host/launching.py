@@ -109,7 +109,7 @@ class Spawned(Event):
 
 @dataclass(frozen=True, slots=True)
 class Refused(Event):
-    """A hand could not be forked."""
+    """No hand came of an order: it could not be forked, or a command not be executed."""
 
     name: str
     generation: int
@@ -332,6 +332,7 @@ class Launcher:
             given = {"order": memfd, "mailbox": mailbox, "stdout": stdout, "stderr": stderr}
             given = {what: fd for what, fd in given.items() if fd >= 0}
             header = {what: order.get(what) for what in ("name", "generation", "token", "cgroup")}
+            header["exec"] = bool(order.get("command"))
             self._send({"op": "spawn", **header, "fds": list(given)}, tuple(given.values()))
         finally:
             os.close(memfd)

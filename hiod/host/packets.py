@@ -53,6 +53,9 @@ TOKENS = "hiod-token"
 MAILBOX_FD, WORDS_FD, TOKEN_FD = 3, 4, 5
 """A hand's descriptors: its mailbox, last words (doers), a memfd of its token (commands)."""
 
+VERDICT_FD = 6
+"""In a command not executed yet: a pipe to its launcher, closed by the execution."""
+
 TOO_MANY_UNDER_WAY = errno.ETOOMANYREFS
 """The kernel's word for more descriptors in flight than this user may open files."""
 

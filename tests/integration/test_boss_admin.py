@@ -519,6 +519,28 @@ def test_a_process_the_machine_will_not_make_is_told_at_once(crew: Boss):
     assert (parameters["errno"], parameters["path"]) == (2, "/no/such/python")
 
 
+@pytest.mark.parametrize(
+    ("facts", "step", "path"),
+    [
+        ({"command": ["/no/such/program"]}, "exec", "/no/such/program"),
+        ({"command": ["true"], "cwd": "/no/such/place"}, "cwd", "/no/such/place"),
+    ],
+)
+def test_a_command_that_cannot_be_executed_is_told_and_never_runs(
+    crew: Boss, facts: dict, step: str, path: str
+):
+    spec = {"name": "odd", "restart": {"delay_s": 1000, "max_delay_s": 1000}, **facts}
+
+    parameters = refused(crew, "SpawnFailed", "add", spec=spec, wait="ready", timeout_s=20)
+
+    (why,) = call(crew, "why", names=["odd"]).hands
+    crew.ask("remove", names=["odd"], wait="gone")
+    assert [parameters[one] for one in ("step", "errno", "path")] == [step, 2, path]
+    assert crew.events("hand.spawned", hand="odd") == []
+    assert why.state == "backoff"
+    assert any(path in text for one in why.findings if one.label == "last" for text in one.lines)
+
+
 def test_plan_and_apply_follow_the_files(crew: Boss):
     try:
         crew.crew('[hand.extra]\ndoers = []\n[hand.odd]\ncomand = ["x"]\n', "extra.toml")

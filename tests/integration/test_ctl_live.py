@@ -258,6 +258,14 @@ def test_who_stopped_a_hand_is_in_the_list_by_name_only(crew: Boss):
     assert "uid" not in row
 
 
+def test_add_of_a_program_that_is_not_there_is_refused_and_says_so(crew: Boss):
+    said = ctl(crew, "add", "typo", "--", "/no/such/program", code=1)
+
+    ctl(crew, "remove", "typo")
+    assert said.out == ""
+    assert 'cannot execute "/no/such/program": No such file or directory' in said.err
+
+
 def test_wait_returns_when_it_is_so_and_when_it_never_will_be(crew: Boss):
     assert ctl(crew, "wait", "many").code == 0
     assert "broken is failed and stays so until started" in ctl(crew, "wait", "broken", code=1).err

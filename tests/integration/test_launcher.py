@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import resource
@@ -74,17 +75,49 @@ def test_a_hand_leads_a_session_of_its_own(eye):
 
 
 @pytest.mark.parametrize(
-    ("command", "code", "errno"),
-    [(["no-such-program"], 127, "ENOENT"), (["/etc"], 126, "EACCES")],
+    ("command", "number"), [("no-such-program", errno.ENOENT), ("/etc", errno.EACCES)]
 )
-def test_a_command_that_cannot_be_executed_says_so(eye, command, code, errno):
-    eye.spawn("alpha", *command)
+def test_a_command_that_cannot_be_executed_is_no_birth(eye, command, number):
+    refused = eye.refusal("alpha", command)
 
-    assert eye.end("alpha").code == code
+    assert (refused.step, refused.errno, refused.path) == ("exec", number, command)
+    assert refused.message.startswith(f'cannot execute "{command}": ')
+    assert eye.spawn("alpha", "true", generation=2).generation == 2
+    assert eye.end("alpha", 2).code == 0
+    assert [one for one in eye.seen if isinstance(one, Exited)] == [eye.end("alpha", 2)]
 
-    said = json.loads(eye.words("alpha"))
-    assert (said["step"], said["code"], said["path"]) == ("exec", errno, command[0])
-    assert said["message"].startswith(f'cannot execute "{command[0]}": ')
+
+def test_a_command_is_born_when_it_is_executed(eye):
+    born = eye.spawn("alpha", "sleep", "60")
+
+    assert Path(f"/proc/{born.pid}/comm").read_text() == "sleep\n"
+
+
+def test_a_command_that_is_slow_to_be_executed_is_told_all_the_same(eye, rundir):
+    fifo = rundir / "fifo"
+    os.mkfifo(fifo)
+    born = eye.spawn("alpha", "no-such-program", env_file=[str(fifo)])
+
+    fifo.write_text("A=1\n")
+
+    end = eye.end("alpha")
+    assert (end.pid, end.code) == (born.pid, 127)
+    assert json.loads(eye.words("alpha"))["step"] == "exec"
+
+
+def test_a_boss_that_comes_before_the_verdict_is_told_of_an_end(eye, shore, rundir):
+    fifo = rundir / "fifo"
+    os.mkfifo(fifo)
+    order = eye.order("alpha", command=["no-such-program"], env_file=[str(fifo)])
+    eye.launcher.spawn(order)
+    with fifo.open("w") as variables:  # which takes a process that reads
+        eye.close()
+        (second,) = shore.find()
+        pid = second.until(Living, name="alpha").pid
+        variables.write("A=1\n")
+
+    end = second.end("alpha")
+    assert (end.pid, end.code) == (pid, 127)
 
 
 @pytest.mark.parametrize(
@@ -101,10 +134,11 @@ def test_a_command_that_cannot_be_executed_says_so(eye, command, code, errno):
     ],
 )
 def test_a_step_that_is_refused_is_named_in_the_last_words(eye, facts, step, path):
-    eye.spawn("alpha", "true", **facts)
+    refused = eye.refusal("beta", "true", **facts)
+    eye.spawn("alpha", **facts)
 
+    assert (refused.step, refused.path) == (step, path)
     assert eye.end("alpha").code == packets.BAD_START
-
     said = json.loads(eye.words("alpha").splitlines()[-1])
     assert (said["step"], said["path"]) == (step, path)
     assert said["message"].startswith("cannot ")
@@ -394,13 +428,13 @@ def test_a_second_boss_is_told_all_that_lives_and_all_that_ended(eye, shore):
 
 
 def test_an_exit_is_said_to_every_boss_until_it_is_recorded(eye, shore):
-    eye.spawn("alpha", "no-such-program")
+    eye.spawn("alpha", cwd="/no/such/place")
     eye.end("alpha")
     eye.close()
     (second,) = shore.find()
     told = second.end("alpha")
-    assert told.code == 127
-    assert b"no-such-program" in os.pread(told.words, 999, 0)
+    assert told.code == packets.BAD_START
+    assert b"/no/such/place" in os.pread(told.words, 999, 0)
     second.launcher.forget("alpha", 1)
     keep = second.spawn("beta", "sleep", "60")
     second.close()
