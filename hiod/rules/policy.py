@@ -340,8 +340,10 @@ def _uptime_s(hand: Hand, now: float) -> float:
 def _not_ready(hand: Hand, _event: TimeCame, now: float) -> Outcome:
     """Take a readiness that did not come for a failure."""
     ready = hand.spec.ready
-    said = _note("hand.not_ready", hand, timeout_s=ready.timeout_s, by=ready.by)
-    why = f"not ready in {ready.timeout_s:g} s"
+    # By what it was given, which a changed definition may not say any more.
+    given_s = _secs(hand.wake_at - hand.since)
+    said = _note("hand.not_ready", hand, timeout_s=given_s, by=ready.by)
+    why = f"not ready in {given_s:g} s"
     hand, more = _ask_to_end(hand, now, by="hiod", why=why, then=Then.RETRY)
     return hand, (said, *more)
 
