@@ -98,7 +98,7 @@ def test_a_stop_that_follows_hard_on_a_restart_leaves_nobody(bosses: Callable[[]
     boss = bosses()
     boss.crew(CREW)
 
-    for _ in range(4):
+    for _ in range(3):
         boss.start()
         ready(boss, "first", "second")
         boss.kill()

@@ -26,7 +26,7 @@ pytest_plugins = ("support.boss",)
 
 SUPPORT = Path(__file__).parents[1] / "support"
 LONG = os.environ.get("HIOD_CHAOS") == "1"
-STRIDE = 1 if LONG else 5
+STRIDE = 1 if LONG else 7
 MOST = 500
 CREW = f"""
 [hand.base]
