@@ -55,6 +55,8 @@ UNKILLABLE_AFTER_S = 5.0
 """How long after SIGKILL a process may still be there before a person is called."""
 UNKILLABLE_AGAIN_S = 3600.0
 """Longest time between two calls for a person; each waits as long as all before it together."""
+UNSTARTED = "cannot be started"
+"""How the reason begins of a hand that no process was made for."""
 LIMIT_SLACK_S = 1.0
 """How much sooner than the boss a hand may find that its ``limit_s`` is reached."""
 
@@ -342,10 +344,20 @@ def _not_ready(hand: Hand, _event: TimeCame, now: float) -> Outcome:
     ready = hand.spec.ready
     # By what it was given, which a changed definition may not say any more.
     given_s = _secs(hand.wake_at - hand.since)
-    said = _note("hand.not_ready", hand, timeout_s=given_s, by=ready.by)
-    why = f"not ready in {given_s:g} s"
-    hand, more = _ask_to_end(hand, now, by="hiod", why=why, then=Then.RETRY)
+    missed = f"{ready.to} did not answer" if ready.by == "connect" else _MISSED[ready.by]
+    said = _note("hand.not_ready", hand, timeout_s=given_s, by=ready.by, why=missed)
+    why = f"not ready in {given_s:g} s: {missed}"
+    hand, more = _ask_to_end(hand, now, by=f"hiod: {why}", why=why, then=Then.RETRY)
     return hand, (said, *more)
+
+
+_MISSED = {
+    "register": "its REG did not come",
+    "memo": "its RDY did not come",
+    "notify": "it did not say READY=1",
+    "exit": "it did not exit",
+}
+"""What was waited for in vain, by ``ready.by``."""
 
 
 # ---------------------------------------------------------------------------- health
@@ -496,10 +508,11 @@ def _stopped(hand: Hand, event: Exited, now: float) -> Outcome:
     mourn = _mourn(hand, event, now)
     how = event.end.words
     took_s = _secs(now - hand.stop_asked_at)
-    why = hand.reason
+    why = hand.reason.removeprefix("restart: ")
     hand = _gone(hand, event)
     if hand.then is Then.RETRY:
-        hand, more = _count_failure(hand, how, event.note or why, now)
+        # Not how it ended counts, but why it was made to.
+        hand, more = _count_failure(hand, why, event.note, now, cause=why)
         return hand, (mourn, *more)
     said = _note("hand.stopped", hand, how=how, took_s=took_s)
     hand = _after_stop(hand, f"{how}, by {hand.asked_by}", now)
@@ -520,7 +533,7 @@ def _refused_stopping(hand: Hand, event: Refused, now: float) -> Outcome:
         return hand, ()
     said = _refusal(hand, event)
     if hand.then is Then.RETRY:
-        hand, more = _count_failure(hand, "cannot be started", event.message, now)
+        hand, more = _count_failure(hand, UNSTARTED, event.message, now, cause=UNSTARTED)
         return hand, (said, *more)
     return _after_stop(hand, f"by {hand.asked_by}", now), (said,)
 
@@ -572,8 +585,11 @@ def _reached_limit(hand: Hand, now: float) -> bool:
     return hand.spec.doers is not None and now >= _limit_at(hand) - slack_s
 
 
-def _count_failure(hand: Hand, how: str, note: str, now: float) -> Outcome:
-    """Count a failure, then pause and try again, or give up."""
+def _count_failure(hand: Hand, how: str, note: str, now: float, *, cause: str = "") -> Outcome:
+    """Count a failure, then pause and try again, or give up.
+
+    ``cause`` is the same in the words of the story, if it did not die of how it ended.
+    """
     hand = revised(hand)
     rule = hand.spec.restart
     told = f": {note}" if note else ""
@@ -598,10 +614,10 @@ def _count_failure(hand: Hand, how: str, note: str, now: float) -> Outcome:
             note=told,
         )
         return _to(hand, State.FAILED, f"gave up: {how}{told}", now), (said,)
-    return _back_off(hand, how, told, now)
+    return _back_off(hand, how, told, now, cause or f"died of {how}")
 
 
-def _back_off(hand: Hand, how: str, told: str, now: float) -> Outcome:
+def _back_off(hand: Hand, how: str, told: str, now: float, cause: str) -> Outcome:
     """Let the hand pause before it is tried again."""
     rule, tries = hand.spec.restart, len(hand.failures)
     pause_s = delay_s(hand.spec, hand.attempt, salt=f"{hand.name}.{hand.generation}")
@@ -609,6 +625,7 @@ def _back_off(hand: Hand, how: str, told: str, now: float) -> Outcome:
         "hand.backing_off",
         hand,
         how=how,
+        cause=cause,
         note=told,
         attempt=tries,
         limit=rule.limit,
@@ -625,7 +642,7 @@ def _refused(hand: Hand, event: Refused, now: float) -> Outcome:
     if hand.process is not None:
         return hand, ()
     said = _refusal(hand, event)
-    hand, more = _count_failure(hand, "cannot be started", event.message, now)
+    hand, more = _count_failure(hand, UNSTARTED, event.message, now, cause=UNSTARTED)
     return hand, (said, *more)
 
 

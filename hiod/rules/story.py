@@ -180,7 +180,7 @@ STORY: dict[str, Told] = {
     "hand.backing_off": Told(
         "warning",
         "ae92c6bb031244929d294234d02eefa0",
-        "{hand}: died of {how}{note}; try {attempt} of {limit} in {delay_s} s",
+        "{hand}: {cause}{note}; try {attempt} of {limit} in {delay_s} s",
         "The hand ended by itself and will be started again after a pause.",
     ),
     "hand.gave_up": Told(
@@ -198,7 +198,7 @@ STORY: dict[str, Told] = {
     "hand.not_ready": Told(
         "warning",
         "686bf89b006244979bfe9b7ca1ef347a",
-        "{hand}: not ready in {timeout_s} s (ready.by = {by})",
+        "{hand}: not ready in {timeout_s} s (ready.by = {by}): {why}",
         "The hand did not become ready in time, which counts as a failure.",
     ),
     "hand.refused": Told(

@@ -153,7 +153,47 @@ def test_a_readiness_that_does_not_come_is_a_failure() -> None:
 
     assert life.state is State.BACKOFF
     assert len(life.hand.failures) == 1
-    assert life.hand.reason == "exit 0: not ready in 4 s; try 1 of 5"
+    assert life.hand.reason == "not ready in 4 s: its REG did not come; try 1 of 5"
+
+
+@pytest.mark.parametrize(
+    ("ready", "missed"),
+    [
+        ({"by": "connect", "to": "127.0.0.1:9999"}, "127.0.0.1:9999 did not answer"),
+        ({"by": "notify"}, "it did not say READY=1"),
+        ({"by": "memo"}, "its RDY did not come"),
+        ({"by": "exit"}, "it did not exit"),
+    ],
+)
+def test_what_was_waited_for_in_vain_is_the_reason_whatever_ended_it(
+    ready: dict, missed: str
+) -> None:
+    life = Life(ready={"timeout_s": 3, **ready})
+    life.begin()
+
+    life.time_comes()
+    life.exited(r.End(signal=15), note="bye")
+
+    assert life.hand.reason == f"not ready in 3 s: {missed}: bye; try 1 of 5"
+    assert life.mourned[-1].asked_by == f"hiod: not ready in 3 s: {missed}"
+
+
+def test_only_an_end_nobody_asked_for_is_one_it_died_of() -> None:
+    died, late, unborn = Life(), Life(ready={"timeout_s": 3}), Life()
+    for life in (died, late):
+        life.begin()
+
+    died.exited(CRASH)
+    late.time_comes()
+    late.exited(CRASH)
+    unborn.feed(r.StartAsked("ann"))
+    unborn.feed(r.Cleared())
+    unborn.refused()
+
+    causes = [life.notes[-1].facts["cause"] for life in (died, late, unborn)]
+    assert causes == [
+        "died of exit 3", "not ready in 3 s: its REG did not come", "cannot be started",
+    ]  # fmt: skip
 
 
 def test_a_wanted_down_or_leaving_hand_is_never_spawned() -> None:
@@ -706,7 +746,7 @@ def test_a_restart_for_health_counts_and_says_why() -> None:
     life.exited(KILLED)
 
     assert life.state is State.BACKOFF
-    assert life.hand.reason == ("signal 9: restart: stuck (health.on_fail = restart); try 1 of 5")
+    assert life.hand.reason == ("stuck (health.on_fail = restart); try 1 of 5")
 
 
 @pytest.mark.parametrize(

@@ -31,9 +31,9 @@ def test_no_two_events_share_a_message_id() -> None:
 
 
 def test_an_event_is_told_with_its_facts() -> None:
-    facts = {"hand": "store", "how": "signal 11", "note": "", "attempt": 2, "limit": 5}
+    facts = {"hand": "store", "how": "signal 11", "cause": "died of signal 11", "note": ""}
 
-    told = tell("hand.backing_off", facts | {"delay_s": 0.5})
+    told = tell("hand.backing_off", facts | {"attempt": 2, "limit": 5, "delay_s": 0.5})
 
     assert told == "store: died of signal 11; try 2 of 5 in 0.5 s"
 
