@@ -557,6 +557,24 @@ class EventsReply(Record):
     first: int = 0
 
 
+class SubscribeReply(EventsReply):
+    """Things that happened, as they happen.
+
+    An answer without events, every 15 s, says that the boss lives.
+
+    Attributes:
+        events: the earliest first.
+        seq: all up to this one has been told: go on from here, with this boss or the next.
+        first: number of the earliest event still kept; 0 in answers that only tell what is new.
+        gap: some of what happened since the number before is missing: it is not kept any more, or
+            this is another record. ``hands`` says how things stand.
+        hands: how the hands stand; in the first answer without ``since`` and after a gap.
+    """
+
+    gap: bool = False
+    hands: list[Row] | None = None
+
+
 class PlanReply(Record):
     """What ``apply`` would do.
 
@@ -1081,7 +1099,7 @@ METHODS: tuple[Method, ...] = (
         "read",
         "Gives what happens, as it happens, until the caller leaves.",
         parameters=SubscribeParameters,
-        reply=EventsReply,
+        reply=SubscribeReply,
         stream="endless",
         errors=("NoSuchHand",),
     ),

@@ -124,10 +124,12 @@ class Request:
         done: whether it has had its final answer.
         on_gone: called, each with this request, when the caller leaves before the final answer:
             never before the handler has returned, so that is the time to add to it.
+        on_drained: called when all that was said so far has been taken by the caller's socket: the
+            time to say more of what is long.
     """
 
-    __slots__ = ("_connection", "_tail", "caller", "done", "gone", "method", "more", "on_gone",
-                 "oneway", "params")  # fmt: skip
+    __slots__ = ("_connection", "_tail", "caller", "done", "gone", "method", "more", "on_drained",
+                 "on_gone", "oneway", "params")  # fmt: skip
 
     def __init__(
         self,
@@ -148,6 +150,7 @@ class Request:
         self.gone = False
         self.done = False
         self.on_gone: list[Callable[[Request], None]] = []
+        self.on_drained: Callable[[], None] | None = None
 
     def reply(self, parameters: Record | Mapping[str, Any] | bytes | None = None) -> None:
         """Give the final answer. ``bytes`` are JSON already; None is nothing but "done"."""
@@ -523,7 +526,7 @@ class AdminDoer(Doer):
 
     def _settle(self, connection: _Connection, tyme: float) -> None:
         """Leave a connection as it is to be found next time: sent, closed, or waited for."""
-        connection.flush()
+        self._send(connection)
         if connection.hung:  # perhaps it had left before its request was taken up
             self._desert(connection)
         if connection.finished:
@@ -552,6 +555,13 @@ class AdminDoer(Doer):
             self._allow(connection, "message", tyme + self.limits.message_s, again=again)
         elif connection.hurry:
             self._allow(connection, "", tyme)
+
+    def _send(self, connection: _Connection) -> None:
+        """Send what can be sent, and let a stream say more once that is through."""
+        connection.flush()
+        request = connection.current
+        if request is not None and request.on_drained is not None and not connection.unsent:
+            self._guarded(request, request.on_drained)
 
     def _allow(
         self, connection: _Connection, hurry: str, until: float, *, again: bool = False

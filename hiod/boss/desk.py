@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from hiod.admin import schema
 from hiod.boss import explaining, views
+from hiod.boss.subscribers import Subscriber, Subscribers
 from hiod.errors import AdminError, ConfigError
 from hiod.rules import records as r
 from hiod.rules import roster, specs
@@ -38,8 +39,6 @@ CHANGES = frozenset(
 )
 _PAUSED = frozenset({r.State.BACKOFF, r.State.FAILED})
 DEATHS_SHOWN = 10
-EVENTS_MOST = 10_000
-"""So many missed events are told to a new subscriber at once."""
 
 
 @dataclass
@@ -89,7 +88,7 @@ class Desk:
         self._version = version
         self._since = time.time()
         self._waits: list[_Wait] = []
-        self._streams: dict[Request, Callable[[dict[str, Any]], None]] = {}
+        self._subscribers = Subscribers(boss.ledger)
         self.when_applying: Callable[[], None] = lambda: None
         self.figures: Callable[[], dict[str, Any]] = dict
         self.limits = schema.LimitFacts(
@@ -104,6 +103,7 @@ class Desk:
         )
         boss.after_turn.append(self._look)
         boss.deadlines.append(self._next_deadline)
+        boss.deadlines.append(self._subscribers.next_at)
 
     # ------------------------------------------------------------------ the door
 
@@ -222,12 +222,7 @@ class Desk:
         names: Iterable[str] = boss.hands
         if request.params.names or request.params.labels:
             names = self._chosen(request)
-        clock = self._clock()
-        rows = []
-        for name in names:
-            station = boss.station(name)
-            boss.clinic.glance(name)
-            rows.append(views.row(boss.hands[name], station, clock, self._version))
+        rows = self._rows(names)
         outlook = boss.outlook
         outlook.look(boss.members)
         request.reply(
@@ -235,6 +230,16 @@ class Desk:
                 hands=rows, seq=boss.ledger.seq, pending=outlook.pending, files=outlook.files
             )
         )
+
+    def _rows(self, names: Iterable[str]) -> list[schema.Row]:
+        """Return how hands stand."""
+        boss = self._boss
+        clock = self._clock()
+        rows = []
+        for name in names:
+            boss.clinic.glance(name)
+            rows.append(views.row(boss.hands[name], boss.station(name), clock, self._version))
+        return rows
 
     def _one(self, name: str) -> r.Hand:
         hand = self._boss.hands.get(name)
@@ -320,7 +325,7 @@ class Desk:
             schema.EventsReply(
                 events=[views.event(one) for one in kept],
                 seq=self._boss.ledger.seq,
-                first=self._boss.ledger.store.first_event(),
+                first=self._boss.ledger.first,
             )
         )
 
@@ -332,33 +337,15 @@ class Desk:
         return {*names, *unknown}
 
     def _do_subscribe(self, request: Request) -> None:
-        params = request.params
-        boss = self._boss
-        hands = self._wanted_events(params)
-
-        def passes(one: schema.Event) -> bool:
-            nonlocal hands
-            if one.event == "hand.added":
-                hands = self._wanted_events(params)  # it may be one more of a counted base
-            if hands is not None and one.hand not in hands:
-                return False
-            return not params.events or any(
-                fnmatch.fnmatchcase(one.event, want) for want in params.events
-            )
-
-        def told(event: dict[str, Any]) -> None:
-            one = views.live_event(**event)
-            if passes(one):
-                request.progress(schema.EventsReply(events=[one], seq=boss.ledger.seq))
-
-        first = self._boss.ledger.store.first_event()
-        missed: list[schema.Event] = []
-        if params.since is not None:
-            kept = boss.ledger.events(since=params.since, limit=EVENTS_MOST)
-            missed = [one for one in map(views.event, kept) if passes(one)]
-        request.progress(schema.EventsReply(events=missed, seq=boss.ledger.seq, first=first))
-        boss.ledger.watchers.append(told)
-        request.on_gone.append(lambda _request: boss.ledger.watchers.remove(told))
+        one = Subscriber(
+            request,
+            self._boss.ledger,
+            hands=lambda: self._wanted_events(request.params),
+            rows=lambda names: self._rows(
+                [name for name in self._boss.hands if names is None or name in names]
+            ),
+        )
+        self._subscribers.add(request, one, self._boss.now())
 
     def _do_plan(self, request: Request) -> None:
         try:
@@ -645,9 +632,8 @@ class Desk:
 
     def _look(self, dirty: set[str]) -> None:
         """Answer those whose hands have come where they were sent, or whose time is up."""
-        if not self._waits:
-            return
         now = self._boss.now()
+        self._subscribers.look(now)
         for wait in list(self._waits):
             if wait.request.gone and not wait.request.oneway:
                 self._waits.remove(wait)

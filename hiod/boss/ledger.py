@@ -64,6 +64,12 @@ class Ledger:
         """Whether everything so far is on record."""
         return not self._turn
 
+    @property
+    def first(self) -> int:
+        """Number of the earliest event still kept; 0 when there is none."""
+        waiting = self._turn.events
+        return self.store.first_event() or (waiting[0][0] if waiting else 0)
+
     def tell(self, event: str, **facts: Any) -> None:
         """Put an event into the ring, the journal and the streams."""
         level = STORY[event].level

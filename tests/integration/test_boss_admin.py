@@ -267,6 +267,76 @@ def test_subscribe_resumes_and_goes_on_without_a_gap(crew: Boss, added: Callable
     assert {one.hand for one in heard} == {"noted"}
 
 
+def test_subscribe_begins_with_how_the_hands_stand(crew: Boss):
+    rows, seq = (crew.ask("list", names=["many"])[one] for one in ("hands", "seq"))
+    with Client(crew.admin_socket) as client:
+        asked = {"names": ["many", "no-such-hand"]}
+        first = next(client.call("subscribe", asked, more=True, within_s=20))
+
+    reply = msgspec.convert(first, schema.SubscribeReply)
+    assert (reply.events, reply.seq, reply.gap) == ([], seq, False)
+    assert reply.hands is not None
+    assert [one.name for one in reply.hands] == [one["name"] for one in rows]
+
+
+def test_a_subscription_goes_on_after_a_restart_of_the_boss(bosses: Callable[[], Boss]):
+    boss = bosses()
+    boss.crew("[hand.a]\ndoers = []\n")
+    boss.start()
+    boss.until("a", state="ready")
+    seq = boss.ask("list")["seq"]
+    boss.kill()
+    boss.start()
+
+    with Client(boss.admin_socket) as client:
+        first = next(client.call("subscribe", {"since": seq}, more=True, within_s=20))
+
+    numbers = [one["seq"] for one in first["events"]]
+    assert numbers == list(range(seq + 1, first["seq"] + 1))
+    assert {"boss.started", "boss.adopted"} <= {one["event"] for one in first["events"]}
+    assert not first["gap"]
+    assert first["hands"] is None
+
+
+def test_whoever_missed_more_than_is_kept_is_told_of_a_gap(bosses: Callable[[], Boss]):
+    boss = bosses()
+    boss.config.joinpath("hiod.toml").write_text("[boss]\nevents_keep = 100\n")
+    boss.start()
+    boss.add("a", command=SLEEP)
+    for _ in range(120):
+        boss.ask("signal", names=["a"], signal="CONT")
+
+    for since in (1, 10_000):
+        with Client(boss.admin_socket) as client:
+            first = next(client.call("subscribe", {"since": since}, more=True, within_s=20))
+
+        assert first["gap"]
+        assert [row["name"] for row in first["hands"]] == ["a"]
+        assert first["first"] > 1
+        assert first["seq"] == boss.ask("list")["seq"]
+
+
+def test_a_long_story_is_told_in_pieces_and_what_happens_meanwhile_comes_after(
+    bosses: Callable[[], Boss],
+):
+    boss = bosses().start()
+    boss.add("a", command=SLEEP)
+    for _ in range(1100):
+        boss.ask("signal", names=["a"], signal="CONT")
+    with Client(boss.admin_socket) as client:
+        stream = client.call("subscribe", {"since": 0}, more=True, within_s=20)
+        pieces = [next(stream)]
+        boss.ask("signal", names=["a"], signal="CONT")
+        last = boss.ask("list")["seq"]
+        while pieces[-1]["seq"] < last:
+            pieces.append(next(stream))
+        stream.close()
+
+    assert len(pieces) >= 3
+    assert [one["seq"] for piece in pieces for one in piece["events"]] == list(range(1, last + 1))
+    assert [piece["events"][-1]["seq"] for piece in pieces] == [one["seq"] for one in pieces]
+
+
 def test_a_subscription_to_a_counted_name_hears_instances_that_come_later(
     crew: Boss, added: Callable[..., Any]
 ):
