@@ -193,8 +193,11 @@ def _barrier(
     hand: Hand, station: Station, cwd: str, sandbox: Sandbox, deaths: Sequence[schema.Death]
 ) -> Obstacle | None:
     """Return the setting that stands in its way, if it did not end well and one explains that."""
-    if station.refused is not None:
-        return obstacle(sandbox, f'{station.refused.message}: "{station.refused.path}"', cwd=cwd)
+    refused = station.refused
+    if refused is not None:
+        number = f"[Errno {refused.errno}] " if refused.errno else ""
+        path = f' "{refused.path}"' if refused.path else ""
+        return obstacle(sandbox, f"{number}{refused.message}{path}", cwd=cwd)
     if not deaths or deaths[0].asked_by or deaths[0].code == 0:
         return None
     last = deaths[0]

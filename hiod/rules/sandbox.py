@@ -183,8 +183,8 @@ class _Refusal(NamedTuple):
 
     @property
     def source(self) -> str:
-        """The line that asked the system."""
-        return self.stack[0] if self.stack else ""
+        """The line that asked the system: one that only raises what a call answered is not it."""
+        return next((line for line in self.stack if not line.startswith("raise ")), "")
 
     @property
     def called(self) -> frozenset[str]:
@@ -234,11 +234,12 @@ def _refusals(said: str, cwd: str) -> Iterator[_Refusal]:
         line = lines[at]
         if line.startswith((" ", "\t")):
             continue  # source, which may speak of anything
-        number, text = _NUMBER.search(line), _TEXT.search(line)
-        if number is None and text is None:
+        if number := _NUMBER.search(line):
+            known = int(number[1])
+        elif text := _TEXT.search(line):
+            known = _TEXTS[text[0]]
+        else:
             continue
-        named = int(number[1]) if number else 0
-        known = named if named in _TEXTS.values() or text is None else _TEXTS[text[0]]
         paths = tuple(posixpath.normpath(posixpath.join(cwd, one)) for one in _QUOTED.findall(line))
         yield _Refusal(known, paths, _source(lines[:at]))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
     from support.nspawn import Machine
 
 TRIALS = """\
-import ctypes, errno, mmap, os, socket
+import ctypes, mmap, os, socket
 
 def _once(trial):
     def doer(tymth, tock, **opts):
@@ -40,6 +42,18 @@ def gives_away():
 @_once
 def reads_home():
     open("/home/app/settings")
+
+@_once
+def asks_kernel():
+    socket.socket(socket.AF_NETLINK, socket.SOCK_RAW)
+
+def _check(answer):
+    if answer:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+@_once
+def contains():
+    _check(ctypes.CDLL(None, use_errno=True).unshare(0x10000000))
 
 @_once
 def listens():
@@ -75,33 +89,32 @@ def tried(machine: Machine, **spec: Any) -> dict[str, list[str]]:
     return {one["label"]: one["lines"] for one in told["findings"]}
 
 
-@pytest.mark.parametrize(
-    ("trial", "setting", "drop_in"),
-    [
-        ("writes", "ProtectSystem=strict", ["ReadWritePaths=/usr/share"]),
-        ("compiles", "MemoryDenyWriteExecute=yes", ["MemoryDenyWriteExecute=no"]),
-        ("gives_away", "SystemCallFilter=", ["SystemCallFilter=@chown"]),
-        ("reads_home", "ProtectHome=yes", ["ProtectHome=read-only"]),
-        ("opens_device", "PrivateDevices=yes", ["PrivateDevices=no", "DeviceAllow=/dev/fuse rw"]),
-        (
-            "sniffs",
-            "RestrictAddressFamilies=",
-            [
-                "RestrictAddressFamilies=AF_PACKET",
-                "AmbientCapabilities=CAP_NET_RAW",
-                "CapabilityBoundingSet=CAP_NET_RAW",
-            ],
-        ),
-        (
-            "listens",
-            "CapabilityBoundingSet=",
-            [
-                "AmbientCapabilities=CAP_NET_BIND_SERVICE",
-                "CapabilityBoundingSet=CAP_NET_BIND_SERVICE",
-            ],
-        ),
-    ],
-)
+CASES = [
+    ("writes", "ProtectSystem=strict", ["ReadWritePaths=/usr/share"]),
+    ("compiles", "MemoryDenyWriteExecute=yes", ["MemoryDenyWriteExecute=no"]),
+    ("gives_away", "SystemCallFilter=", ["SystemCallFilter=@chown"]),
+    ("reads_home", "ProtectHome=yes", ["ProtectHome=read-only"]),
+    ("opens_device", "PrivateDevices=yes", ["PrivateDevices=no", "DeviceAllow=/dev/fuse rw"]),
+    ("asks_kernel", "RestrictAddressFamilies=", ["RestrictAddressFamilies=AF_NETLINK"]),
+    (
+        "sniffs",
+        "RestrictAddressFamilies=",
+        [
+            "RestrictAddressFamilies=AF_PACKET",
+            "AmbientCapabilities=CAP_NET_RAW",
+            "CapabilityBoundingSet=CAP_NET_RAW",
+        ],
+    ),
+    (
+        "listens",
+        "CapabilityBoundingSet=",
+        ["AmbientCapabilities=CAP_NET_BIND_SERVICE", "CapabilityBoundingSet=CAP_NET_BIND_SERVICE"],
+    ),
+    ("contains", "RestrictNamespaces=yes", ["RestrictNamespaces=no"]),
+]
+
+
+@pytest.mark.parametrize(("trial", "setting", "drop_in"), CASES, ids=[one[0] for one in CASES])
 def test_why_names_the_setting_and_the_drop_in(
     trials: Machine, trial: str, setting: str, drop_in: list[str]
 ) -> None:
@@ -111,6 +124,16 @@ def test_why_names_the_setting_and_the_drop_in(
     assert found["try"][0] == "systemctl edit hiod.service, and write there:"
     shown = found["try"][1 : 2 + len(drop_in)]
     assert [line.strip() for line in shown] == ["[Service]", *drop_in]
+
+
+def test_the_page_s_table_has_the_drop_ins_that_why_dictates() -> None:
+    page = (Path(__file__).parents[2] / "docs/systemd.md").read_text()
+    table = page[page.index("| a hand wants to") : page.index("What a command's own output")]
+
+    told = {re.sub("=[/].*", "=", line) for _, _, drop_in in CASES for line in drop_in}
+    shown = {re.sub("=[/].*", "=", line) for line in re.findall(r"`(\w+=[^`]+)`", table)}
+
+    assert shown == told
 
 
 @pytest.mark.parametrize(

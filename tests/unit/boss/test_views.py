@@ -13,6 +13,7 @@ from hiod.host.store import SavedDeath, SavedEvent
 from hiod.rules import health
 from hiod.rules import records as r
 from hiod.rules.records import Hand, State
+from hiod.rules.sandbox import Mount, Sandbox
 
 CLOCK = Clock(now=100.0, wall=1_500_000_100.0)
 STATION = Station("/r/m/web.uxd")
@@ -194,3 +195,55 @@ def test_a_command_hand_sends_no_heartbeats() -> None:
     ]
     life.exited(r.End(code=1))
     assert explain(life.hand, station)["ran as"] == ["sleep 9"]
+
+
+HOMELESS = Sandbox(
+    unit="hiod.service", mounts=(Mount("/home", "/inaccessible/dir", "tmpfs", narrowed=True),)
+)
+UNREACHED = '[Errno 13] Permission denied: "/home/app"'
+
+
+def laid_to(sandbox: Sandbox, station: Station = STATION, **kept: object) -> dict[str, list[str]]:
+    hand = in_state(State.FAILED).hand
+    deaths = [views.death(death(**kept))] if kept else []
+    told = explaining.why(hand, station, CLOCK, deaths=deaths, waiting=(), sandbox=sandbox)
+    return {finding.label: list(finding.lines) for finding in told.findings}
+
+
+def test_why_lays_an_end_to_the_unit_and_says_what_to_write() -> None:
+    found = laid_to(HOMELESS, code=1, gist=UNREACHED)
+
+    assert found["sandbox"] == ["ProtectHome=yes of hiod.service: it hides /home/app"]
+    assert found["try"] == [
+        "systemctl edit hiod.service, and write there:",
+        "  [Service]",
+        "  ProtectHome=read-only",
+        "then systemctl restart hiod.service; hiodctl start web",
+        "the unit's user needs the right to enter it, too",
+    ]
+
+
+def test_a_unit_of_a_user_is_edited_by_its_user() -> None:
+    found = laid_to(replace(HOMELESS, user=True), code=1, gist=UNREACHED)
+
+    assert found["try"][0] == "systemctl --user edit hiod.service, and write there:"
+    assert found["try"][3] == "then systemctl --user restart hiod.service; hiodctl start web"
+
+
+@pytest.mark.parametrize("kept", [{}, {"code": 0}, {"code": 1, "asked_by": "root"}])
+def test_an_end_that_was_no_failure_is_laid_to_nothing(kept: dict) -> None:
+    assert "sandbox" not in laid_to(HOMELESS, **({"gist": UNREACHED, **kept} if kept else {}))
+
+
+@pytest.mark.parametrize(
+    ("refused", "laid"),
+    [
+        (r.Refused("exec", "cannot execute", 13, "/home/app/serve"), True),
+        (r.Refused("launcher", 'cannot run "/home/app/python": Permission denied'), True),
+        (r.Refused("fork", "cannot fork", 11), False),
+    ],
+)
+def test_a_process_that_could_not_be_made_is_laid_to_the_unit_too(refused, laid: bool) -> None:
+    station = Station("/r/m/web.uxd", refused=refused)
+
+    assert ("sandbox" in laid_to(HOMELESS, station)) is laid

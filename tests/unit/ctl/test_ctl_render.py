@@ -425,6 +425,7 @@ def test_about_names_version_role_and_places():
         name="boss", version="0.1.0", pid=7, since=ago(hours=1), state="running", role="admin",
         limits=limits, python="3.11.2", hands=2, states={"ready": 2}, runtime_dir="/run/hiod",
         launchers=[schema.LauncherFacts(id="l1", pid=8, hands=2, python="/p", older=True)],
+        sandbox=["ProtectSystem=strict", "SystemCallFilter="],
     )  # fmt: skip
 
     assert render.about(built(told), PIPED) == (
@@ -436,6 +437,7 @@ def test_about_names_version_role_and_places():
         "   files: ok\n"
         " pending: 0 changes\n"
         " runtime: /run/hiod\n"
+        " sandbox: ProtectSystem=strict SystemCallFilter=\n"
         "launcher: l1, pid 8, 2 hands, /p, of an earlier boss\n"
     )
 
