@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,26 +70,6 @@ def calls():
 """
 
 
-@pytest.fixture
-def trials(hiod: Machine) -> Iterator[Machine]:
-    """Give the machine with the module of the trials in it; no hand of them is left."""
-    hiod.write("/srv/trials/trials.py", TRIALS)
-    hiod.run("mkdir", "-p", "/home/app")
-    yield hiod
-    if "trial" in hiod.hands():
-        hiod.call("remove", names=["trial"], wait="gone", timeout_s=20)
-
-
-def tried(machine: Machine, **spec: Any) -> dict[str, list[str]]:
-    """Let a hand run into something; return what ``why`` finds."""
-    if "doers" in spec:
-        spec.setdefault("path", ["/srv/trials"])
-    machine.call("add", spec={"name": "trial", "restart": {"policy": "never"}, **spec})
-    wait_until(lambda: machine.hands()["trial"]["state"] == "failed")
-    told = machine.call("why", names=["trial"])["hands"][0]
-    return {one["label"]: one["lines"] for one in told["findings"]}
-
-
 CASES = [
     ("writes", "ProtectSystem=strict", ["ReadWritePaths=/usr/share"]),
     ("compiles", "MemoryDenyWriteExecute=yes", ["MemoryDenyWriteExecute=no"]),
@@ -114,16 +95,58 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("trial", "setting", "drop_in"), CASES, ids=[one[0] for one in CASES])
-def test_why_names_the_setting_and_the_drop_in(
-    trials: Machine, trial: str, setting: str, drop_in: list[str]
-) -> None:
-    found = tried(trials, doers=[f"trials:{trial}"])
+BELOW_HOME = {
+    "cwd": {"command": ["sleep", "9"], "cwd": "/home/app"},
+    "command": {"command": ["/home/app/bin/serve"]},
+    "path": {"doers": ["shop:Shop"], "path": ["/home/app"]},
+    "python": {"doers": ["trials:writes"], "python": "/home/app/venv/bin/python"},
+}
+BY_ITSELF = {"command": ["/srv/trials/nothing-here"]}
 
-    assert found["sandbox"][0].startswith(f"{setting} of hiod.service: ")
-    assert found["try"][0] == "systemctl edit hiod.service, and write there:"
-    shown = found["try"][1 : 2 + len(drop_in)]
-    assert [line.strip() for line in shown] == ["[Service]", *drop_in]
+
+def doing(trial: str) -> dict[str, Any]:
+    """Return the definition of a hand that runs into one thing."""
+    return {"doers": [f"trials:{trial}"], "path": ["/srv/trials"]}
+
+
+@pytest.fixture
+def trials(hiod: Machine) -> Machine:
+    """Give the machine with the module of the trials in it."""
+    hiod.write("/srv/trials/trials.py", TRIALS)
+    hiod.run("mkdir", "-p", "/home/app")
+    return hiod
+
+
+def tried(machine: Machine, specs: dict[str, dict[str, Any]]) -> dict[str, dict[str, list[str]]]:
+    """Let hands run into something, all at once; return what ``why`` finds of each."""
+    for name, spec in specs.items():
+        machine.call("add", spec={"name": name, "restart": {"policy": "never"}, **spec})
+    try:
+        wait_until(lambda: {machine.hands()[name]["state"] for name in specs} == {"failed"})
+        told = machine.call("why", names=list(specs))["hands"]
+    finally:
+        machine.call("remove", names=list(specs), wait="gone", timeout_s=20)
+    return {hand["name"]: {one["label"]: one["lines"] for one in hand["findings"]} for hand in told}
+
+
+def test_why_names_the_setting_and_the_drop_in(trials: Machine) -> None:
+    found = tried(trials, {trial.replace("_", "-"): doing(trial) for trial, _, _ in CASES})
+
+    for trial, setting, drop_in in CASES:
+        told = found[trial.replace("_", "-")]
+        assert told["sandbox"][0].startswith(f"{setting} of hiod.service: "), trial
+        shown = [line.strip() for line in told["try"][: 2 + len(drop_in)]]
+        assert shown == ["systemctl edit hiod.service, and write there:", "[Service]", *drop_in]
+
+
+def test_what_lies_below_a_home_directory_is_out_of_reach(trials: Machine) -> None:
+    found = tried(trials, BELOW_HOME | {"by-itself": BY_ITSELF})
+
+    assert "sandbox" not in found.pop("by-itself")
+    for name, told in found.items():
+        (line,) = told["sandbox"]
+        assert line.startswith("ProtectHome=yes of hiod.service: it hides /home/app"), name
+        assert "  ProtectHome=read-only" in told["try"]
 
 
 def test_the_page_s_table_has_the_drop_ins_that_why_dictates() -> None:
@@ -136,63 +159,55 @@ def test_the_page_s_table_has_the_drop_ins_that_why_dictates() -> None:
     assert shown == told
 
 
-@pytest.mark.parametrize(
-    "spec",
-    [
-        {"command": ["sleep", "9"], "cwd": "/home/app"},
-        {"command": ["/home/app/bin/serve"]},
-        {"doers": ["shop:Shop"], "path": ["/home/app"]},
-        {"doers": ["trials:writes"], "python": "/home/app/venv/bin/python"},
-    ],
-    ids=["cwd", "command", "path", "python"],
-)
-def test_what_lies_below_a_home_directory_is_out_of_reach(trials: Machine, spec: Any) -> None:
-    found = tried(trials, **spec)
-
-    assert found["sandbox"] == [found["sandbox"][0]]
-    assert found["sandbox"][0].startswith("ProtectHome=yes of hiod.service: it hides /home/app")
-    assert "  ProtectHome=read-only" in found["try"]
-
-
-def test_a_drop_in_that_why_dictates_lets_the_hand_through(trials: Machine) -> None:
-    found = tried(trials, doers=["trials:compiles"])
-    drop_in = "\n".join(line.strip() for line in found["try"] if line.startswith("  "))
-    path = "/run/systemd/system/hiod.service.d/lift.conf"
-    trials.write(path, drop_in + "\n")
-    trials.run("systemctl", "daemon-reload")
-    trials.run("systemctl", "restart", "hiod")
+@contextlib.contextmanager
+def lifted(machine: Machine, *lines: str) -> Iterator[None]:
+    """Run the service with a drop-in of those lines."""
+    path = "/run/systemd/system/hiod.service.d/trial.conf"
+    machine.write(path, "\n".join(lines) + "\n")
+    machine.run("systemctl", "daemon-reload")
+    machine.run("systemctl", "restart", "hiod")
     try:
-        trials.call("start", names=["trial"], wait="gone", timeout_s=20)
-
-        assert trials.hands()["trial"]["state"] == "done"
-        assert "MemoryDenyWriteExecute=yes" not in trials.call("about")["sandbox"]
+        yield
     finally:
-        trials.run("rm", path)
-        trials.run("systemctl", "daemon-reload")
-        trials.run("systemctl", "restart", "hiod")
+        machine.run("rm", path)
+        machine.run("systemctl", "daemon-reload")
+        machine.run("systemctl", "restart", "hiod")
+
+
+def test_the_drop_in_that_why_dictates_lets_the_hand_through(trials: Machine) -> None:
+    found = tried(trials, {"trial": doing("compiles")})["trial"]
+    with lifted(trials, *(line.strip() for line in found["try"] if line.startswith("  "))):
+        trials.call(
+            "add", spec={"name": "trial", "restart": {"policy": "never"}, **doing("compiles")}
+        )
+        try:
+            wait_until(lambda: trials.hands()["trial"]["state"] in {"done", "failed"})
+
+            assert trials.hands()["trial"]["state"] == "done"
+            assert "MemoryDenyWriteExecute=yes" not in trials.call("about")["sandbox"]
+        finally:
+            trials.call("remove", names=["trial"], wait="gone", timeout_s=20)
 
 
 def test_a_call_that_kills_is_laid_to_the_filter(trials: Machine) -> None:
-    path = "/run/systemd/system/hiod.service.d/kill.conf"
-    trials.write(path, "[Service]\nSystemCallErrorNumber=kill\n")
-    trials.run("systemctl", "daemon-reload")
-    trials.run("systemctl", "restart", "hiod")
-    try:
-        found = tried(trials, doers=["trials:gives_away"])
+    with lifted(trials, "[Service]", "SystemCallErrorNumber=kill"):
+        found = tried(trials, {"trial": doing("gives_away")})["trial"]
 
-        assert found["last"][0].startswith("signal 31")
-        assert found["sandbox"][0].startswith("SystemCallFilter= of hiod.service: ")
-        assert "  SystemCallErrorNumber=EPERM" in found["try"]
-    finally:
-        trials.run("rm", path)
-        trials.run("systemctl", "daemon-reload")
-        trials.run("systemctl", "restart", "hiod")
+    assert found["last"][0].startswith("signal 31")
+    assert found["sandbox"][0].startswith("SystemCallFilter= of hiod.service: ")
+    assert "  SystemCallErrorNumber=EPERM" in found["try"]
 
 
-def test_a_hand_that_fails_by_itself_is_not_laid_to_the_sandbox(trials: Machine) -> None:
-    found = tried(trials, command=["/srv/trials/nothing-here"])
+def test_a_private_network_is_seen(trials: Machine) -> None:
+    shipped = trials.root / "usr/share/hiod/hiod-no-network.conf"
+    with lifted(trials, shipped.read_text()):
+        found = tried(trials, {"trial": doing("calls")})["trial"]
+        settings = trials.call("about")["sandbox"]
 
-    assert "sandbox" not in found
+    assert "PrivateNetwork=yes" in settings
+    assert found["sandbox"][0].startswith("RestrictAddressFamilies= of hiod.service: ")
+    assert "  PrivateNetwork=no" in found["try"]
+    assert "  RestrictAddressFamilies=AF_INET AF_INET6" in found["try"]
 
 
 def test_about_tells_the_settings_that_are_at_work(hiod: Machine) -> None:
@@ -210,21 +225,3 @@ def test_about_tells_the_settings_that_are_at_work(hiod: Machine) -> None:
         "SystemCallFilter=",
     ]
     assert "sandbox: NoNewPrivileges=yes" in hiod.out("hiodctl", "about")
-
-
-def test_a_private_network_is_seen(trials: Machine) -> None:
-    path = "/run/systemd/system/hiod.service.d/network.conf"
-    trials.run("install", "-D", "-m", "644", "/usr/share/hiod/hiod-no-network.conf", path)
-    trials.run("systemctl", "daemon-reload")
-    trials.run("systemctl", "restart", "hiod")
-    try:
-        found = tried(trials, doers=["trials:calls"])
-
-        assert "PrivateNetwork=yes" in trials.call("about")["sandbox"]
-        assert found["sandbox"][0].startswith("RestrictAddressFamilies= of hiod.service: ")
-        assert "  PrivateNetwork=no" in found["try"]
-        assert "  RestrictAddressFamilies=AF_INET AF_INET6" in found["try"]
-    finally:
-        trials.run("rm", path)
-        trials.run("systemctl", "daemon-reload")
-        trials.run("systemctl", "restart", "hiod")
