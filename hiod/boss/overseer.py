@@ -31,7 +31,7 @@ from hiod.rules import adoption, health, policy, roster, specs
 from hiod.rules import records as r
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from hiod.boss.config import Config
     from hiod.boss.ledger import Ledger
@@ -334,6 +334,7 @@ class Overseer(Bosser):
         station.launcher = self.launchers.get(launcher_id)
         station.pidfd, station.words = self._survey.fds.pop((name, hand.generation), (None, None))
         station.adopted_at = time.time()
+        station.log = _file_of(hand, self.order_for(hand))
         station.answered = not hand.registered
         if hand.process is not None:
             if station.launcher is None:
@@ -356,6 +357,7 @@ class Overseer(Bosser):
         """Take in the end of a hand that ended while there was no boss."""
         hand, station = self.hands[name], self.station(name)
         _, station.words = self._survey.fds.pop((name, hand.generation), (None, None))
+        station.log = _file_of(hand, self.order_for(hand))
         end = r.End(at_wall=time.time()) if ended is None else ended.end
         self.ledger.tell("hand.lost", hand=name, how=end.words, generation=hand.generation)
         self._events.append((name, r.Exited(end, station.last_words().gist)))
@@ -705,7 +707,10 @@ class Overseer(Bosser):
     def _mourn(self, action: r.Mourn) -> None:
         """Keep how a process ended, and let go of what was known of it."""
         station = self.station(action.name)
-        last, end = station.last_words(), action.end
+        end = action.end
+        # Of an end that was asked for, or that was well, a program has not printed why.
+        wondered = not end.clean and (not action.asked_by or policy.own(action.asked_by))
+        last = station.last_words(log=wondered)
         self.ledger.bury(
             action.name,
             end.at_wall or time.time(),
@@ -760,6 +765,7 @@ class Overseer(Bosser):
                 # A program that knows of watchdogs pings at half of this, and is then expected to.
                 usec = round(health.patience_s(hand.spec.health) * 1e6)
                 order["environ"]["WATCHDOG_USEC"] = str(usec)
+            station.print_to(_file_of(hand, order))
             launcher.spawn(order, box)
             station.launcher = launcher
         except SpawnError as error:
@@ -975,6 +981,12 @@ class Overseer(Bosser):
         parts = ", ".join(f"{number} {state}" for state, number in sorted(counts.items()))
         total = len(self.hands)
         return f"{total} hand{'s' if total != 1 else ''}: {parts}"
+
+
+def _file_of(hand: r.Hand, order: Mapping[str, Any]) -> str:
+    """Return the file that a program prints to; empty for Doers, whose last words are their own."""
+    log = str(order["log"])
+    return log if hand.spec.command is not None and log.startswith("/") else ""
 
 
 def held(fd: int) -> int | None:

@@ -7,12 +7,14 @@ closed by the station that holds it, once.
 from __future__ import annotations
 
 import os
+import stat
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from hiod.base.crewing import agreeing
 from hiod.rules.health import Beat
-from hiod.rules.words import Words, read
+from hiod.rules.words import Words, read, read_log
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 WORDS_BYTES = 64 << 10
 """So much of a hand's last words is read, from the end."""
+LOG_BYTES = 2 << 10
+"""So much of a program's log is, for want of last words."""
 
 
 MEMOS_AT_ONCE, MEMOS_A_SECOND = 100, 10
@@ -56,6 +60,7 @@ class Station:
         token: mark of its present incarnation.
         launcher: parent of its process; None when that has ended.
         pidfd: its process; words: its last words; both None when there are none.
+        log: the file a program prints to, or empty; log_from: where in it this incarnation began.
         hio: it speaks as hio's hands do.
         told: what a hio hand was ever told of the book: it survives no contradiction.
         answered: it has spoken to this boss.
@@ -83,6 +88,8 @@ class Station:
     launcher: Launcher | None = None
     pidfd: int | None = None
     words: int | None = None
+    log: str = ""
+    log_from: int = 0
     hio: bool = False
     told: dict[str, str] = field(default_factory=dict)
     answered: bool = True
@@ -111,6 +118,8 @@ class Station:
         """Begin a new incarnation: nothing of the former is true any more."""
         self.close()
         self.token = token
+        self.log = ""
+        self.log_from = 0
         self.hio = False
         self.told = {}
         self.answered = True
@@ -131,16 +140,20 @@ class Station:
         self.stack = ""
         self.shown = None
 
-    def last_words(self) -> Words:
-        """Read what the hand wrote before it ended."""
-        if self.words is None:
-            return Words()
-        try:
-            size = os.fstat(self.words).st_size
-            raw = os.pread(self.words, WORDS_BYTES, max(0, size - WORDS_BYTES))
-        except OSError:
-            return Words()
-        return read(raw)
+    def last_words(self, *, log: bool = True) -> Words:
+        """Read what the hand wrote before it ended; with ``log``, for want of that its log."""
+        said = Words()
+        if self.words is not None:
+            with suppress(OSError):
+                size = os.fstat(self.words).st_size
+                said = read(os.pread(self.words, WORDS_BYTES, max(0, size - WORDS_BYTES)))
+        return said if said.text or not (log and self.log) else _end_of(self.log, self.log_from)
+
+    def print_to(self, log: str) -> None:
+        """Note where a program that is started now prints."""
+        self.log = log
+        with suppress(OSError):
+            self.log_from = os.stat(log).st_size  # noqa: PTH116 - of each program started
 
     def close(self) -> None:
         """Close what is held of the process."""
@@ -178,3 +191,24 @@ class Station:
         """Keep a look at its process."""
         self.sample = sample
         self.rss_most = max(self.rss_most, sample.rss_bytes)
+
+
+def _end_of(log: str, begin: int) -> Words:
+    """Read the end of a log file; what is no file, or not ours to read, says nothing."""
+    try:
+        # A log may be given as a FIFO: nobody waits for its other end.
+        fd = os.open(log, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    except OSError:
+        return Words()
+    try:
+        seen = os.fstat(fd)
+        if not stat.S_ISREG(seen.st_mode):
+            return Words()
+        # One that is shorter than it was has been begun anew.
+        least = begin if begin <= seen.st_size else 0
+        start = max(least, seen.st_size - LOG_BYTES)
+        return read_log(os.pread(fd, LOG_BYTES, start), whole=start == least)
+    except OSError:
+        return Words()
+    finally:
+        os.close(fd)

@@ -55,6 +55,7 @@ UNKILLABLE_AFTER_S = 5.0
 """How long after SIGKILL a process may still be there before a person is called."""
 UNKILLABLE_AGAIN_S = 3600.0
 """Longest time between two calls for a person; each waits as long as all before it together."""
+_OWN = "hiod: "
 UNSTARTED = "cannot be started"
 """How the reason begins of a hand that no process was made for."""
 LIMIT_SLACK_S = 1.0
@@ -121,6 +122,11 @@ def satisfies(hand: Hand) -> bool:
     if hand.spec.ready.by == "exit":
         return hand.state is State.DONE
     return hand.state in {State.READY, State.RUNNING, State.DEGRADED}
+
+
+def own(asked_by: str) -> bool:
+    """Whether hiod itself asked for an end, because the hand was not well."""
+    return asked_by.startswith(_OWN)
 
 
 def _forget(hand: Hand) -> Hand:
@@ -347,7 +353,7 @@ def _not_ready(hand: Hand, _event: TimeCame, now: float) -> Outcome:
     missed = f"{ready.to} did not answer" if ready.by == "connect" else _MISSED[ready.by]
     said = _note("hand.not_ready", hand, timeout_s=given_s, by=ready.by, why=missed)
     why = f"not ready in {given_s:g} s: {missed}"
-    hand, more = _ask_to_end(hand, now, by=f"hiod: {why}", why=why, then=Then.RETRY)
+    hand, more = _ask_to_end(hand, now, by=f"{_OWN}{why}", why=why, then=Then.RETRY)
     return hand, (said, *more)
 
 
@@ -453,6 +459,7 @@ def _restart_up(hand: Hand, event: RestartAsked, now: float) -> Outcome:
 
 
 def _again(hand: Hand, now: float, *, by: str, why: str, then: Then) -> Outcome:
+    by = f"{_OWN}{why}" if then is Then.RETRY else by
     said = _note("hand.restarting", hand, by=by, why=why)
     hand, more = _ask_to_end(hand, now, by=by, why=f"restart: {why}", then=then)
     return hand, (said, *more)

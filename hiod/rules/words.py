@@ -1,7 +1,8 @@
 """The last words of a hand, read.
 
 A hand's memfd holds what it wrote before it ended: a line of JSON for each step of its birth that
-failed, the traceback of an uncaught exception, a stack dump. Decides which of it a person should
+failed, the traceback of an uncaught exception, a stack dump. A program knows no memfd: of it there
+is the end of its log, where that is a file. Decides which of it a person should
 see first. Invariant: whatever the bytes are, there is an answer.
 """
 
@@ -45,6 +46,16 @@ def read(raw: bytes) -> Words:
     if not gist:
         gist = _one_line(_last_of_traceback(plain))
     return Words(gist[:GIST_CHARS], step[:GIST_CHARS], "\n".join(plain) or gist)
+
+
+def read_log(raw: bytes, *, whole: bool) -> Words:
+    """Read the end of what a program printed; of a part, the first line is not a line."""
+    lines = raw.decode("utf-8", "replace").replace("\0", "").splitlines()
+    lines = [line.rstrip() for line in (lines if whole or len(lines) == 1 else lines[1:])]
+    lines = [line for line in lines if line]
+    if not lines:
+        return Words()
+    return Words(_one_line(_last_of_traceback(lines))[:GIST_CHARS], "", "\n".join(lines))
 
 
 def _one_line(said: object) -> str:

@@ -298,3 +298,56 @@ def test_a_boss_that_stops_takes_all_of_them_along(boss):
     boss.until("parent", status="parent")
 
     assert boss.end() == 0
+
+
+# ---------------------------------------------------------------------------- what it printed
+
+
+def test_the_last_lines_a_program_printed_to_its_file_are_its_last_words(shared):
+    log = shared.log_path("p")
+    Path(log).write_text("of another life\n")
+    shared.add(
+        "p", command=["sh", "-c", "echo starting; echo cannot bind 80 >&2; exit 3"],
+        log=log, restart={"policy": "never"}, wait=None,
+    )  # fmt: skip
+
+    row = shared.until("p", state="failed")
+    (death,) = shared.ask("status", name="p")["deaths"]
+    assert row["reason"] == "exit 3: cannot bind 80"
+    assert death["reason"] == "exit 3: cannot bind 80"
+    assert death["last_words"] == "starting\ncannot bind 80"
+
+
+@pytest.mark.parametrize("log", ["null", "fifo"])
+def test_what_a_program_printed_elsewhere_is_not_waited_for(shared, home, log):
+    if log == "fifo":
+        log = str(home / "fifo")
+        os.mkfifo(log)
+    reader = os.open(log, os.O_RDWR) if log != "null" else None
+    shared.add(
+        "p", command=["sh", "-c", "echo lost; exit 3"], log=log,
+        restart={"policy": "never"}, wait=None,
+    )  # fmt: skip
+
+    assert shared.until("p", state="failed")["reason"] == "exit 3"
+    if reader is not None:
+        os.close(reader)
+
+
+def test_only_the_end_of_a_long_log_is_kept_and_none_of_one_who_was_asked_to_end(shared):
+    lines = "for i in $(seq 1000); do echo line $i; done"
+    for name, command in (("long", f"{lines}; exit 1"), ("asked", f"{lines}; exec sleep 1000")):
+        shared.add(
+            name, command=["sh", "-c", command], log=shared.log_path(name),
+            restart={"policy": "never"}, wait=None,
+        )  # fmt: skip
+    wait_until(lambda: "line 1000\n" in shared.hand_log("asked"))
+    shared.change("stop", "asked", wait="gone")
+    shared.until("long", state="failed")
+
+    (long,) = shared.ask("status", name="long")["deaths"]
+    (asked,) = shared.ask("status", name="asked")["deaths"]
+    assert long["last_words"].endswith("line 999\nline 1000")
+    assert len(long["last_words"]) <= 2048
+    assert all(line.startswith("line ") for line in long["last_words"].splitlines())
+    assert asked["last_words"] is None

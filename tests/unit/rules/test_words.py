@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hiod.rules.words import GIST_CHARS, Words, innermost, read
+from hiod.rules.words import GIST_CHARS, Words, innermost, read, read_log
 
 TRACEBACK = b"""Traceback (most recent call last):
   File "/srv/shop.py", line 3, in recur
@@ -122,3 +122,25 @@ def test_of_a_dump_of_many_threads_the_one_that_answered_matters() -> None:
 @pytest.mark.parametrize("dump", ["", "no thread says so\nat all"])
 def test_all_of_a_dump_matters_when_no_thread_says_that_it_answered(dump: str) -> None:
     assert innermost(dump) == dump.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("raw", "whole", "gist", "text"),
+    [
+        (b"", True, "", ""),
+        (b"\n \n", True, "", ""),
+        (b"starting\ncannot bind \n\n", True, "cannot bind", "starting\ncannot bind"),
+        (b"arting\ncannot bind\n", False, "cannot bind", "cannot bind"),
+        (b"x" * 9, False, "x" * 9, "x" * 9),
+        (b"hello\n" + TRACEBACK, True, "ValueError: no such item", None),
+        (b'{"step": "listen"}\n', True, '{"step": "listen"}', '{"step": "listen"}'),
+        (b"\x1b[31mred\xff\n", True, "\ufffd[31mred\ufffd", "\x1b[31mred\ufffd"),
+    ],
+)
+def test_the_end_of_a_log_has_a_gist_too(
+    raw: bytes, whole: bool, gist: str, text: str | None
+) -> None:
+    said = read_log(raw, whole=whole)
+
+    assert (said.gist, said.step) == (gist, "")
+    assert said.text == (raw.decode().strip() if text is None else text)
