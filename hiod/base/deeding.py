@@ -419,7 +419,7 @@ class Deeds(deque[Any]):
             except StopIteration as ex:
                 self._ended(deed, ex.value)
                 continue
-            except BaseException:
+            except BaseException:  # whatever it is, the pass is left in order
                 self._interrupted(deed, due[index + 1 :])
                 raise
             if deed.woken or row is None or row.special or deed.row is not row:

@@ -102,7 +102,7 @@ class Doer(Tymee):
                     self.done = self.recur(tyme=tyme)
         except GeneratorExit:
             self.cease()
-        except Exception as ex:
+        except Exception as ex:  # abort is told of any
             self.abort(ex)
             raise
         else:
@@ -184,7 +184,7 @@ class _Runner:
         """Enter Doers into Deeds nobody else knows yet, so none stays open when one raises."""
         try:
             self._enterAll(deeds, doers, tymth, temp=temp)
-        except BaseException:
+        except BaseException:  # whatever it is, none stays open
             deeds.closeAll()
             raise
         return deeds
@@ -492,7 +492,7 @@ class Doist(_Runner, Tymist):
                     pass
         except KeyboardInterrupt:
             pass
-        except Exception as ex:
+        except Exception as ex:  # remembered, for closing may fail too
             first = ex
             raise
         finally:
@@ -530,7 +530,7 @@ class Doist(_Runner, Tymist):
                     await asyncio.sleep(0)
         except KeyboardInterrupt:
             pass
-        except Exception as ex:
+        except Exception as ex:  # remembered, for closing may fail too
             first = ex
             raise
         finally:
@@ -687,7 +687,7 @@ class Doist(_Runner, Tymist):
     def _finish(self, first: Exception | None) -> None:
         try:
             self.exit()
-        except Exception as ex:
+        except Exception as ex:  # told with the first, whatever it is
             if first is None:
                 raise
             addFault(first, ex)
@@ -954,7 +954,7 @@ def _starts(deed: Deed, doist: Doist | None) -> bool:
         if ex.value is not None:
             setDone(deed.doer, ex.value)
         return False
-    except BaseException:
+    except BaseException:  # whatever it is, it is off the books
         if doist is not None:
             doist.unbook(deed)
         raise

@@ -173,7 +173,7 @@ class Locks:
         for what in dict.fromkeys((places.runtime, places.state)):
             try:
                 self._fds.append(self._take(what / "boss.lock", what))
-            except BaseException:
+            except BaseException:  # whatever it is, half a pair is no lock
                 self.close()
                 raise
 

@@ -221,8 +221,7 @@ class _Maker:
             given["tock"] = self._tock
         try:
             made = self._target(**given)
-        # Any exception in user code means that this entry cannot be made; it is the cause.
-        except Exception as ex:
+        except Exception as ex:  # whatever user code raises: this entry cannot be made
             message = f"{self._title} cannot be made: {type(ex).__name__}: {ex}"
             raise DoersError(self.ref, message) from ex
         doers = list(made) if isinstance(made, (list, tuple)) else [made]
@@ -246,8 +245,7 @@ def _named(ref: str) -> Any:
         target: Any = importlib.import_module(module)
         for part in path.split("."):
             target = getattr(target, part)
-    # A module may raise anything while it is imported: that is its author's to read.
-    except Exception as ex:
+    except Exception as ex:  # whatever a module raises when imported is its author's to read
         raise DoersError(ref, f"{type(ex).__name__}: {ex}") from ex
     return target
 

@@ -155,7 +155,7 @@ class Notify:
             made = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
             try:
                 made.connect(self._address)
-            except BaseException:
+            except BaseException:  # whatever it is, the socket is closed
                 made.close()
                 raise
             self._socket = made

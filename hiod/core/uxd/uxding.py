@@ -85,7 +85,7 @@ def bindMailbox(path: str, mode: int | None = 0o600, bs: int = 262140) -> socket
             ls.bind(path)
         if mode is not None:
             os.chmod(path, mode)  # noqa: PTH101 - what the umask took away
-    except BaseException:
+    except BaseException:  # whatever it is, the socket is closed
         ls.close()
         raise
     return ls
