@@ -23,7 +23,7 @@ from hiod.errors import AdminError, ConfigError
 from hiod.rules import records as r
 from hiod.rules import roster, specs
 from hiod.rules.checking import Problem
-from hiod.rules.policy import satisfies
+from hiod.rules.policy import recent, satisfies
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -281,6 +281,7 @@ class Desk:
         for name in names:
             hand, station = boss.hands[name], boss.station(name)
             boss.clinic.examine(name)
+            order = boss.order_for(hand)
             deaths = [views.death(one) for one in boss.ledger.deaths(name, limit=1)]
             waiting = [
                 other.name
@@ -302,7 +303,8 @@ class Desk:
                     deaths=deaths,
                     waiting=waiting,
                     awaited=awaited,
-                    cwd=boss.order_for(hand)["cwd"],
+                    cwd=order["cwd"],
+                    log=order["log"],
                     sandbox=self._sandbox,
                 )
             )
@@ -313,7 +315,8 @@ class Desk:
         if hand.wanted is r.Wanted.DOWN:
             return hand.state is not r.State.STOPPED
         fine = {r.State.READY, r.State.RUNNING, r.State.DONE}
-        return hand.state not in fine
+        # One that comes back each time is up whenever somebody looks.
+        return hand.state not in fine or bool(recent(hand, self._boss.now()))
 
     def _do_events(self, request: Request) -> None:
         params = request.params

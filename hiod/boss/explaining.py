@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from hiod.admin import schema
 from hiod.boss.views import plan
-from hiod.rules import health, words
+from hiod.rules import health, policy, words
 from hiod.rules.records import State
 from hiod.rules.sandbox import Sandbox, obstacle
 
@@ -36,6 +36,7 @@ def why(
     waiting: Sequence[str],
     awaited: Sequence[Hand] = (),
     cwd: str = "",
+    log: str = "",
     sandbox: Sandbox = Sandbox(),  # noqa: B008 - frozen
 ) -> schema.Explanation:
     """Explain why a hand is as it is, from what is known of it.
@@ -48,6 +49,7 @@ def why(
         waiting: names of the hands that wait for it.
         awaited: the hands it waits for.
         cwd: where it runs, if that is to be told.
+        log: where it prints.
         sandbox: what it runs in.
     """
     findings: list[schema.Finding] = []
@@ -65,10 +67,11 @@ def why(
             found("so", *station.health.why, *_framed(station.stack))
     found("for", *(f"{other.name} is {other.state}: {other.reason}" for other in awaited))
     refused = station.refused if hand.process is None else None
-    if refused is not None:
-        found("last", f"no process was made: {refused.message}")
+    unmade = refused.message if refused is not None else _unmade(hand)
+    if unmade:
+        found("last", f"no process was made: {unmade}")
     if deaths:
-        found("last" if hand.process is None and refused is None else "before", *_ended(deaths[0]))
+        found("last" if hand.process is None and not unmade else "before", *_ended(deaths[0]))
     if hand.process is None and hand.state is not State.WAITING:
         found("ran as", _ran_as(hand, station, cwd))
         barrier = _barrier(hand, station, cwd, sandbox, deaths)
@@ -86,8 +89,18 @@ def why(
         health=str(verdict) if verdict is not None else None,
         summary=_summary(hand, clock, awaited),
         findings=findings,
-        can=_can(hand, awaited),
+        can=[one for one in _can(hand, awaited) if log not in _UNREADABLE or "logs" not in one],
     )
+
+
+_UNREADABLE = frozenset({"inherit", "null"})
+"""What is printed there, nobody can show afterwards."""
+
+
+def _unmade(hand: Hand) -> str:
+    """Return why the machine made no process, as an earlier boss may have found it."""
+    said = hand.reason.partition(f"{policy.UNSTARTED}: ")[2]
+    return said.rpartition("; try ")[0] or said
 
 
 def _summary(hand: Hand, clock: Clock, awaited: Sequence[Hand]) -> str:
@@ -98,12 +111,20 @@ def _summary(hand: Hand, clock: Clock, awaited: Sequence[Hand]) -> str:
         case State.FAILED if count > rule.limit:
             text = (
                 f"{hand.name} is failed: gave up at {clock.iso(hand.since)}, "
-                f"{count} failures in {rule.window_s:g} s (limit {rule.limit})"
+                f"{count} failure{'s' if count != 1 else ''} in {rule.window_s:g} s "
+                f"(limit {rule.limit})"
             )
         case State.WAITING if awaited:
             text += f". It starts when {awaited[0].name} is there"
         case State.BACKOFF:
+            text = f"{hand.name} is in backoff: {hand.reason}"
             text += f" in {max(0.0, hand.wake_at - clock.now):.1f} s"
+        case State.READY | State.RUNNING | State.DEGRADED if failures := policy.recent(
+            hand, clock.now
+        ):
+            count = len(failures)
+            times = f"{count} failure{'s' if count != 1 else ''}"
+            text += f"; {times} in the last {rule.window_s:g} s (limit {rule.limit})"
         case _:
             pass
     return text + (". Stays so until started." if hand.state in _STAYS else "")
@@ -114,6 +135,8 @@ def _ended(last: schema.Death) -> list[str]:
     how, _, gist = last.reason.partition(": ")
     ran = f", {_span(last.uptime_s)} after its start" if last.uptime_s is not None else ""
     asked = f"asked by {last.asked_by}" if last.asked_by else "nobody asked"
+    if last.asked_by and policy.own(last.asked_by):
+        asked = f"ended by {last.asked_by}"
     said = _own_frames(last.last_words or "")
     if said == [gist]:
         said = []
@@ -198,7 +221,8 @@ def _barrier(
         number = f"[Errno {refused.errno}] " if refused.errno else ""
         path = f' "{refused.path}"' if refused.path else ""
         return obstacle(sandbox, f"{number}{refused.message}{path}", cwd=cwd)
-    if not deaths or deaths[0].asked_by or deaths[0].code == 0:
+    asked_by = deaths[0].asked_by if deaths else None
+    if not deaths or (asked_by and not policy.own(asked_by)) or deaths[0].code == 0:
         return None
     last = deaths[0]
     unfound = hand.spec.path if "ModuleNotFoundError" in last.reason else ()

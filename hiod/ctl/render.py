@@ -729,7 +729,10 @@ def death(row: Row, view: View) -> str:
     parts = [f"{when(row.get('at'), view)} {how}"]
     if row.get("uptime_s") is not None:
         parts.append(f"after {brief(row['uptime_s'])}")
-    parts.append(f"asked by {plain(row['asked_by'])}" if row.get("asked_by") else "nobody asked")
+    asked_by = plain(row.get("asked_by") or "")
+    # Of what hiod did itself it says why.
+    verb = "ended" if asked_by.startswith("hiod: ") else "asked"
+    parts.append(f"{verb} by {asked_by}" if asked_by else "nobody asked")
     return ", ".join(parts)
 
 

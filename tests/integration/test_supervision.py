@@ -351,3 +351,15 @@ def test_only_the_end_of_a_long_log_is_kept_and_none_of_one_who_was_asked_to_end
     assert len(long["last_words"]) <= 2048
     assert all(line.startswith("line ") for line in long["last_words"].splitlines())
     assert asked["last_words"] is None
+
+
+def test_one_that_died_lately_is_explained_unasked_though_it_is_up_again(shared):
+    shared.add("well", command=SLEEPER)
+    shared.add("p", command=SLEEPER, restart={"delay_s": 0})
+    os.kill(shared.row("p")["pid"], signal.SIGKILL)
+    shared.until("p", state="running", restarts=1)
+
+    (why,) = shared.ask("why")["hands"]
+
+    assert why["name"] == "p"
+    assert why["summary"] == "p is running: running; 1 failure in the last 60 s (limit 5)"

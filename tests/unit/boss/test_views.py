@@ -247,3 +247,65 @@ def test_a_process_that_could_not_be_made_is_laid_to_the_unit_too(refused, laid:
     station = Station("/r/m/web.uxd", refused=refused)
 
     assert ("sandbox" in laid_to(HOMELESS, station)) is laid
+
+
+def findings(told: object) -> dict[str, list[str]]:
+    return {one.label: one.lines for one in told.findings}
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "cannot be started: no such file: /x; try 2 of 5",
+        "gave up: cannot be started: no such file: /x",
+    ],
+)
+def test_why_no_process_was_made_is_known_to_the_next_boss_too(reason: str) -> None:
+    hand = replace(in_state(State.FAILED).hand, reason=reason)
+
+    told = explaining.why(hand, Station("/r/m/web.uxd"), CLOCK, deaths=(), waiting=())
+
+    assert findings(told)["last"] == ["no process was made: no such file: /x"]
+
+
+def test_a_hand_that_is_up_again_tells_of_its_failures() -> None:
+    hand = replace(in_state(State.READY).hand, failures=(10.0, 90.0))
+
+    told = explaining.why(hand, STATION, CLOCK, deaths=(), waiting=())
+
+    assert told.summary == f"web is ready: {hand.reason}; 1 failure in the last 60 s (limit 5)"
+
+
+@pytest.mark.parametrize(
+    ("asked_by", "told"),
+    [
+        ("", "nobody asked"),
+        ("ann (uid 1, pid 2)", "asked by ann (uid 1, pid 2)"),
+        (
+            "hiod: not ready in 3 s: its REG did not come",
+            "ended by hiod: not ready in 3 s: its REG",
+        ),
+    ],
+)
+def test_who_ended_a_hand_is_told_and_what_for_if_it_was_hiod(asked_by: str, told: str) -> None:
+    last = views.death(death(signal=15, asked_by=asked_by))
+
+    why = explaining.why(in_state(State.FAILED).hand, STATION, CLOCK, deaths=(last,), waiting=())
+
+    assert told in findings(why)["last"][0]
+
+
+@pytest.mark.parametrize(("log", "shown"), [("journal", True), ("/l", True), ("inherit", False)])
+def test_logs_are_offered_only_where_there_are_any(log: str, shown: bool) -> None:
+    told = explaining.why(
+        in_state(State.FAILED).hand, STATION, CLOCK, deaths=(), waiting=(), log=log
+    )
+
+    assert ("hiodctl logs web" in told.can) == shown
+    assert "hiodctl start web" in told.can
+
+
+def test_one_that_pauses_is_in_backoff() -> None:
+    told = explaining.why(in_state(State.BACKOFF).hand, STATION, CLOCK, deaths=(), waiting=())
+
+    assert told.summary.startswith("web is in backoff: exit 3; try 1 of 5 in ")
