@@ -151,7 +151,7 @@ def test_what_lies_below_a_home_directory_is_out_of_reach(trials: Machine) -> No
 
 def test_the_page_s_table_has_the_drop_ins_that_why_dictates() -> None:
     page = (Path(__file__).parents[2] / "docs/systemd.md").read_text()
-    table = page[page.index("| a hand wants to") : page.index("What a command's own output")]
+    table = page[page.index("| a hand wants to") : page.index("What a `command` hand prints")]
 
     told = {re.sub("=[/].*", "=", line) for _, _, drop_in in CASES for line in drop_in}
     shown = {re.sub("=[/].*", "=", line) for line in re.findall(r"`(\w+=[^`]+)`", table)}
