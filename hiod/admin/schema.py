@@ -61,8 +61,8 @@ StateName = Literal[
 WantedName = Literal["up", "down"]
 RoleName = Literal["none", "read", "operate", "admin"]
 Seconds = Annotated[float, Meta(ge=0, le=1e9)]
-Count = Annotated[int, Meta(ge=0, le=100_000)]
-Sequence = Annotated[int, Meta(ge=0)]
+Count = Annotated[int, Meta(ge=0, le=10_000)]  # as many as a definition may ask for
+Sequence = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Tag = Annotated[str, Meta(pattern=r"^[A-Z]{4,16}(?!\n)$", description="4 to 16 of A-Z")]
 
 

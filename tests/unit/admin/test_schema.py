@@ -7,6 +7,7 @@ import pytest
 
 from hiod.admin import schema
 from hiod.errors import AdminError
+from hiod.rules import specs
 
 
 def refused(name: str, parameters: dict) -> AdminError:
@@ -118,7 +119,7 @@ def test_the_first_problem_is_varlinks_parameter() -> None:
         ("list", {"names": "a"}, "must be a list of strings"),
         ("list", {"labels": {"a": 1}}, "must be an object of strings"),
         ("status", {"name": 3}, "must be a string"),
-        ("scale", {"name": "a", "count": 1.5}, "must be a whole number from 0 to 100000"),
+        ("scale", {"name": "a", "count": 1.5}, "must be a whole number from 0 to 10000"),
         ("add", {"spec": {}, "replace": 1}, "must be true or false"),
         ("ping", {"loud": True}, "unknown parameter; this method takes none"),
         ("status", {"name": "a", "zzz": 1}, "unknown parameter; there are name"),
@@ -188,3 +189,17 @@ def test_outcomes_leave_out_what_does_not_apply() -> None:
         "signal": None,
         "took_s": 0.031,
     }
+
+
+def test_scale_takes_no_more_than_a_definition_may_ask_for() -> None:
+    most = specs.MOST_INSTANCES
+    asked = {"name": "k", "count": most}
+    assert not isinstance(schema.check(schema.BY_NAME["scale"], asked), AdminError)
+    assert set(problems("scale", {"name": "k", "count": most + 1})) == {"count"}
+
+
+@pytest.mark.parametrize("method", ["events", "subscribe"])
+def test_a_number_no_event_can_have_is_refused(method: str) -> None:
+    last = 2**63 - 1  # as the database keeps them
+    assert not isinstance(schema.check(schema.BY_NAME[method], {"since": last}), AdminError)
+    assert set(problems(method, {"since": last + 1})) == {"since"}
