@@ -912,26 +912,34 @@ class Timeout(Record):
     Attributes:
         state: how it stands.
         hands: one outcome a hand, as far as it went.
+        changes: what ``apply`` changed.
     """
 
     state: str
     hands: list[Outcome] = field(default_factory=list)
+    changes: list[Change] = field(default_factory=list)
 
 
 class SpawnFailed(Record):
-    """The machine would not make the process.
+    """The machine would not make a hand's process.
 
     Attributes:
+        name: the hand; the first, if there are several.
         step: what was being done.
         errno: the system's number.
         path: the file it was about.
         message: the same in a sentence.
+        hands: one outcome a hand, as far as it went.
+        changes: what ``apply`` changed.
     """
 
     step: str
     errno: int | None = None
     path: str | None = None
     message: str = ""
+    name: str | None = None
+    hands: list[Outcome] = field(default_factory=list)
+    changes: list[Change] = field(default_factory=list)
 
 
 class Unavailable(Record):

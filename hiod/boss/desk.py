@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from hiod.admin import schema
 from hiod.boss import explaining, views
+from hiod.boss.explaining import stands
 from hiod.boss.subscribers import Subscriber, Subscribers
 from hiod.errors import AdminError, ConfigError
 from hiod.rules import records as r
@@ -51,6 +52,7 @@ class _Wait:
         names: all it is about, in the order of the answer.
         hands: those still on their way, and whether the request changed anything of them.
         through: outcomes of those that are there.
+        refused: why no process was made, by hand: those are not waited for.
         deadline: tyme.
         wrap: makes the reply from the outcomes.
     """
@@ -62,6 +64,7 @@ class _Wait:
     deadline: float
     wrap: Callable[[list[schema.Outcome]], schema.Record]
     through: dict[str, schema.Outcome] = field(default_factory=dict)
+    refused: dict[str, r.Refused] = field(default_factory=dict)
 
 
 class Desk:
@@ -642,35 +645,62 @@ class Desk:
                 self._waits.remove(wait)
                 continue
             self._progress(wait, dirty)
-            refused = self._refused(wait)
-            if refused is not None:
+            self._note_refusals(wait)
+            late = now >= wait.deadline
+            if wait.refused and (late or wait.hands.keys() <= wait.refused.keys()):
                 self._waits.remove(wait)
-                wait.request.fail(refused)
+                self._unmade(wait)
             elif not wait.hands:
                 self._waits.remove(wait)
                 self._answer(wait)
-            elif now >= wait.deadline:
+            elif late:
                 self._waits.remove(wait)
                 self._late(wait)
 
-    def _refused(self, wait: _Wait) -> AdminError | None:
-        """Return why somebody need not wait: the machine will not make a hand's process."""
+    def _note_refusals(self, wait: _Wait) -> None:
+        """Note whom it is no use to wait for: the machine will not make a hand's process."""
         if wait.until not in {"ready", "done"}:
-            return None
+            return
         for name in (*wait.hands, *wait.through):
             hand = self._boss.hands.get(name)
-            if hand is None or hand.state not in _PAUSED:
-                continue
-            refused = self._boss.station(name).refused
+            paused = hand is not None and hand.state in _PAUSED
+            refused = self._boss.station(name).refused if paused else None
             if refused is not None:
-                return AdminError(
-                    "SpawnFailed",
-                    refused.message,
-                    step=refused.step,
-                    errno=refused.errno,
-                    path=refused.path,
-                )
-        return None
+                wait.refused[name] = refused
+            elif name in wait.through:
+                wait.refused.pop(name, None)
+
+    def _unmade(self, wait: _Wait) -> None:
+        """Say for whom no process was made, and where the others stand."""
+        name, refused = next(iter(wait.refused.items()))
+        more = [f"{other}: {one.message}" for other, one in wait.refused.items()][1:]
+        wait.request.fail(
+            AdminError(
+                "SpawnFailed",
+                "; ".join([f"{name}: no process was made: {refused.message}", *more]),
+                name=name,
+                step=refused.step,
+                errno=refused.errno,
+                path=refused.path,
+                hands=self._so_far(wait),
+                changes=self._changes(wait),
+            )
+        )
+
+    def _so_far(self, wait: _Wait) -> list[schema.Outcome]:
+        """Return the outcomes of those that are there, and how the others stand."""
+        hands = self._boss.hands
+        return [
+            wait.through[name]
+            if name in wait.through
+            else _outcome(hands[name], changed=wait.hands[name])
+            for name in wait.names
+        ]
+
+    def _changes(self, wait: _Wait) -> list[schema.Change]:
+        """Return what ``apply`` changed; nothing for other requests."""
+        reply = wait.wrap([])
+        return reply.changes if isinstance(reply, schema.ApplyReply) else []
 
     def _progress(self, wait: _Wait, dirty: set[str]) -> None:
         for name in list(wait.hands):
@@ -705,15 +735,14 @@ class Desk:
 
     def _late(self, wait: _Wait) -> None:
         """Say that the time is up, how far it went and where the others stand."""
-        boss = self._boss
-        rest = [_outcome(boss.hands[name], changed=wait.hands[name]) for name in wait.hands]
-        first = boss.hands[next(iter(wait.hands))]
+        first = self._boss.hands[next(iter(wait.hands))]
         wait.request.fail(
             AdminError(
                 "Timeout",
-                message=f"{first.name} is {first.state}: {first.reason}",
+                message=f"{first.name} is {stands(first)}: {first.reason}",
                 state=str(first.state),
-                hands=[*wait.through.values(), *rest],
+                hands=self._so_far(wait),
+                changes=self._changes(wait),
             )
         )
 

@@ -65,7 +65,7 @@ def why(
         found("process", _process_words(hand, station))
         if verdict is not health.Verdict.OK:
             found("so", *station.health.why, *_framed(station.stack))
-    found("for", *(f"{other.name} is {other.state}: {other.reason}" for other in awaited))
+    found("for", *(f"{other.name} is {stands(other)}: {other.reason}" for other in awaited))
     refused = station.refused if hand.process is None else None
     unmade = refused.message if refused is not None else _unmade(hand)
     if unmade:
@@ -103,10 +103,15 @@ def _unmade(hand: Hand) -> str:
     return said.rpartition("; try ")[0] or said
 
 
+def stands(hand: Hand) -> str:
+    """Say how a hand stands, as it follows an "is"."""
+    return "in backoff" if hand.state is State.BACKOFF else str(hand.state)
+
+
 def _summary(hand: Hand, clock: Clock, awaited: Sequence[Hand]) -> str:
     """Answer in a sentence or two."""
     rule, count = hand.spec.restart, len(hand.failures)
-    text = f"{hand.name} is {hand.state}: {hand.reason}"
+    text = f"{hand.name} is {stands(hand)}: {hand.reason}"
     match hand.state:
         case State.FAILED if count > rule.limit:
             text = (
@@ -117,7 +122,6 @@ def _summary(hand: Hand, clock: Clock, awaited: Sequence[Hand]) -> str:
         case State.WAITING if awaited:
             text += f". It starts when {awaited[0].name} is there"
         case State.BACKOFF:
-            text = f"{hand.name} is in backoff: {hand.reason}"
             text += f" in {max(0.0, hand.wake_at - clock.now):.1f} s"
         case State.READY | State.RUNNING | State.DEGRADED if failures := policy.recent(
             hand, clock.now

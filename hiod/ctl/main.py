@@ -75,6 +75,9 @@ def _told(ex: HiodError, verb: str, *, wants_json: bool) -> int:
     if wants_json:
         sys.stdout.write(render.as_json(_as_error(ex, sentence), _view()))
     else:
+        if isinstance(ex, AdminError):
+            sys.stdout.write(render.so_far(ex.parameters, _view()))
+            sys.stdout.flush()
         sys.stderr.write(f"hiodctl {verb}: {sentence}\n")
     return exit_code(ex)
 

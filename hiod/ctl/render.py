@@ -847,6 +847,19 @@ def applied(reply: Mapping[str, Any], view: View) -> str:
     return "".join(line + "\n" for line in lines)
 
 
+def so_far(parameters: Mapping[str, Any], view: View) -> str:
+    """Return what came of a call before it was refused or its time was up.
+
+    Of one hand alone the refusal itself says it.
+    """
+    changes, rows = list(parameters.get("changes") or ()), list(parameters.get("hands") or ())
+    # Other refusals have names there.
+    rows = [row for row in rows if isinstance(row, dict)]
+    if not changes and len(rows) <= 1:
+        return ""
+    return applied({"changes": changes, "hands": rows}, view)
+
+
 def about(reply: Mapping[str, Any], view: View) -> str:
     """Return what the boss says of itself."""
     states = ", ".join(f"{count} {name}" for name, count in (reply.get("states") or {}).items())

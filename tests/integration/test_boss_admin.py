@@ -611,6 +611,26 @@ def test_a_command_that_cannot_be_executed_is_told_and_never_runs(
     assert any(path in text for one in why.findings if one.label == "last" for text in one.lines)
 
 
+def test_whom_no_process_is_made_for_is_named_and_the_others_are_told(crew: Boss):
+    try:
+        crew.crew(
+            '[hand.extra]\ndoers = []\n[hand.odd]\ndoers = []\npython = "/no/python"\n', "x.toml"
+        )
+        parameters = refused(crew, "SpawnFailed", "apply", wait="ready", timeout_s=20)
+    finally:
+        (crew.config / "crew.d" / "x.toml").unlink()
+        crew.ask("apply", wait="gone", timeout_s=20)
+
+    assert parameters["name"] == "odd"
+    assert parameters["message"].startswith("odd: no process was made: ")
+    assert [(one["name"], one["state"]) for one in parameters["hands"]] == [
+        ("extra", "ready"), ("odd", "backoff"),
+    ]  # fmt: skip
+    assert [(one["name"], one["action"]) for one in parameters["changes"]] == [
+        ("extra", "add"), ("odd", "add"),
+    ]  # fmt: skip
+
+
 def test_plan_and_apply_follow_the_files(crew: Boss):
     try:
         crew.crew('[hand.extra]\ndoers = []\n[hand.odd]\ncomand = ["x"]\n', "extra.toml")

@@ -474,3 +474,24 @@ def test_top_fits_the_terminal_and_says_what_it_left_out():
 def test_json_is_one_line_for_a_program_and_indented_for_a_person():
     assert render.as_json({"a": "ü"}, PIPED) == '{"a":"ü"}\n'
     assert render.as_json({"a": 1}, SEEN) == '{\n  "a": 1\n}\n'
+
+
+def test_what_came_of_the_others_is_told_before_a_refusal_but_not_of_one_hand_alone():
+    good = {"name": "a", "state": "ready", "pid": 7, "changed": True}
+    bad = {"name": "b", "state": "backoff", "reason": "cannot be started: no such file"}
+    change = {"name": "b", "action": "add", "how": "start", "keys": [], "hands": ["b"]}
+
+    assert render.so_far({"hands": [bad]}, PIPED) == ""
+    assert render.so_far({"hands": ["a", "b"], "code": "needed"}, PIPED) == ""
+    assert render.so_far({"hands": [good, bad]}, PIPED) == (
+        "a: ready, pid 7\nb: backoff, cannot be started: no such file\n"
+    )
+    assert render.so_far({"hands": [bad], "changes": [change]}, PIPED) == (
+        "+ b: add (starts)\nb: backoff, cannot be started: no such file\n"
+    )
+
+
+def test_an_end_by_hiod_is_not_called_asked_for():
+    row = {"at": "2026-05-08T03:12:22Z", "signal": 15, "asked_by": "hiod: not ready in 3 s: no REG"}
+
+    assert render.death(row, PIPED).endswith("ended by hiod: not ready in 3 s: no REG")
