@@ -673,6 +673,9 @@ class Crewer(MultiDoerBase):
             self._rebook()
         elif heard.what == "end":
             self.force()
+        elif heard.what == "hey":
+            # Its socket may be another than the one this hand waits for room at.
+            self.retry(self._side.boss.path)
 
     def _rebook(self) -> None:
         """Make the book what the boss said, the boss itself kept."""

@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -420,6 +421,23 @@ def test_control_from_a_process_that_is_not_the_boss_does_not_count(make):
     hand.turn()
 
     assert hand.crewer.ending
+
+
+def test_a_boss_at_a_new_socket_hears_a_hand_that_the_former_one_left_with_a_full_queue(hand):
+    hand.begin()
+    hand.register()
+    former = hand.boss
+    while hand.crewer.outboxDepth == 0:
+        hand.crewer.memoit("nobody reads this", former.path)
+        hand.turn()
+    Path(former.path).unlink()
+    hand.boss = Mouth(former.path)  # the former's socket is still held open, and full
+    hand.boss.say(hey("boss", generation=2, seq=1, token="tok"), hand.path)
+    hand.turn(2)
+
+    heard = tags(hand.boss.hear())
+    former.close()
+    assert "REG" in heard
 
 
 def test_a_signal_ends_a_daemons_hand_and_the_former_handler_is_put_back(hand):

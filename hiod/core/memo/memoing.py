@@ -810,6 +810,10 @@ class Memoer(Tymee):
         """Give up all that waits for ``dst``; return how many memos that were."""
         return self._outboxes.forget(dst, reason, self)
 
+    def retry(self, dst: Any) -> None:
+        """Try ``dst`` anew at the next service, whatever was awaited there: it lives again."""
+        self._outboxes.retry(dst, self)
+
     def _refuse(self, memo: str | None, dst: Any, reason: str) -> bool:
         """Count a memo that is not queued."""
         self.dead(memo, dst, reason)

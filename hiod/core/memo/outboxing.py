@@ -295,6 +295,18 @@ class Outboxes:
         self._tell(port)
         return gone
 
+    def retry(self, dst: Any, port: Port) -> None:
+        """Try ``dst`` anew with the next pump: somebody else may live at that address by now.
+
+        What is awaited is the room of the one that lived there before, which may never come.
+        """
+        box = self._boxes.get(dst)
+        if box is not None:
+            self._end_room(box, port)
+            # It may have seen none of it: a memo half sent begins anew.
+            box.letters[0].sent = 0
+            self._revive(box)
+
     def shift(self, by: float) -> None:
         """Move every time kept here by ``by`` seconds: the clock it is told from has changed."""
         for box in self._boxes.values():

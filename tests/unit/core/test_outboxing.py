@@ -475,3 +475,22 @@ def test_whoever_hears_of_the_dead_may_queue_forget_and_send():
     assert wire.told == [("a", "x", "EACCES"), ("b", "x", "gone")]
     assert wire.arrived == [("instead", "x")]
     assert wire.outboxDepth == 0
+
+
+def test_an_address_where_somebody_else_lives_now_is_tried_anew():
+    wire = Wire()
+    wire.fate["b"] = "full"
+    wire.memoit("one", "b")
+    wire.serviceAllTx()
+    assert wire.awaited == ["b"]
+
+    wire.roomy = list  # whoever is awaited never reads again
+    del wire.fate["b"]
+    wire.serviceAllTx()
+    assert wire.arrived == []
+
+    wire.retry("b")
+    wire.retry("nobody")
+    wire.serviceAllTx()
+    assert wire.arrived == [("one", "b")]
+    assert wire.awaited == []
