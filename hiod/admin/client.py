@@ -118,6 +118,7 @@ class Client:
         *,
         more: Literal[True],
         within_s: float | None = ...,
+        silence_s: float | None = ...,
     ) -> Iterator[dict[str, Any]]: ...
 
     def call(
@@ -127,11 +128,12 @@ class Client:
         *,
         more: bool = False,
         within_s: float | None = None,
+        silence_s: float | None = None,
     ) -> dict[str, Any] | Iterator[dict[str, Any]]:
         """Ask and wait for the answer, or with ``more`` for each of a stream of answers.
 
-        A stream ends with its last answer, and with NoAnswer after ``within_s`` seconds in all
-        (None: never); leaving it early closes the connection.
+        A stream ends with its last answer, and with NoAnswer after ``within_s`` seconds in all, or
+        ``silence_s`` without an answer (None: never); leaving it early closes the connection.
 
         Raises:
             AdminError: the boss refused; ``code`` is short (``NoSuchHand``).
@@ -149,7 +151,7 @@ class Client:
         self._send(json.dumps(message, separators=(",", ":")).encode() + b"\n", patience_s)
         if more:
             self._streaming = True
-            return self._replies(method, within_s)
+            return self._replies(method, within_s, silence_s)
         return self._answer(self._receive(method, patience_s))
 
     def wait_closed(self, timeout_s: float) -> bool:
@@ -169,12 +171,17 @@ class Client:
                 self.close()
         return True
 
-    def _replies(self, method: str, within_s: float | None) -> Iterator[dict[str, Any]]:
+    def _replies(
+        self, method: str, within_s: float | None, silence_s: float | None
+    ) -> Iterator[dict[str, Any]]:
         whole = False
         until_at = None if within_s is None else time.monotonic() + within_s
         try:
             while True:
-                left_s = None if until_at is None else max(until_at - time.monotonic(), 0.0)
+                left_s = silence_s
+                if until_at is not None:
+                    left_s = max(until_at - time.monotonic(), 0.0)
+                    left_s = left_s if silence_s is None else min(left_s, silence_s)
                 reply = self._receive(method, left_s)
                 if not reply.get("continues"):
                     # Said before the last one is handed out: its reader may not come back.

@@ -119,11 +119,9 @@ def _events(ask: Ask) -> int:
     if not ask.parsed.follow:
         return 0
     sys.stdout.flush()
-    following = selection(ask.parsed) | {"since": reply["seq"]}
-    for answer in ask.client.call("subscribe", following, more=True):
-        for event in answer.get("events", ()):
-            _event(ask, event)
-        sys.stdout.flush()
+    from hiod.ctl import following  # noqa: PLC0415 - only with --follow
+
+    following.run(ask, int(reply["seq"]), lambda event: _event(ask, event))
     return 0
 
 

@@ -400,6 +400,65 @@ def test_events_follow_what_happens_and_end_cleanly(crew: Boss):
     assert told == ""
 
 
+def test_events_go_on_when_a_boss_is_there_again(bosses: Callable[[], Boss]):
+    boss = bosses()
+    boss.crew("[hand.a]\ndoers = []\n")
+    boss.start()
+    boss.until("a", state="ready")
+    with subprocess.Popen(
+        [*HIODCTL, "--socket", str(boss.admin_socket), "events", "-f", "-n", "1", "--json"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as following:  # fmt: skip
+        assert following.stdout is not None
+        assert following.stderr is not None
+        told = [json.loads(following.stdout.readline())]  # from here on it misses nothing
+        boss.ask("signal", names=["a"], signal="CONT")
+        told.append(json.loads(following.stdout.readline()))
+
+        boss.kill()
+        gone = following.stderr.readline()
+        boss.start()
+        boss.ask("signal", names=["a"], signal="CONT")
+        told.append(json.loads(following.stdout.readline()))
+        while told[-1]["event"] != "admin.done":
+            told.append(json.loads(following.stdout.readline()))
+        following.send_signal(signal.SIGINT)
+        rest = following.stderr.read()
+        code = following.wait(20)
+
+    assert gone.startswith(f"hiodctl events: the boss at {boss.admin_socket} is gone; ")
+    assert rest == "hiodctl events: a boss is there again\n"
+    assert [one["seq"] for one in told] == list(range(told[0]["seq"], told[-1]["seq"] + 1))
+    assert code == 130
+
+
+def test_logs_follow_a_file_over_a_restart_of_the_boss(bosses: Callable[[], Boss], home: Path):
+    boss = bosses()
+    boss.crew(f"""[hand.a]
+command = ["sh", "-c", "echo one; read line < {home}/fifo; echo $line; exec sleep 1000"]
+log = "{home}/a.log"
+""")
+    os.mkfifo(home / "fifo")
+    boss.start()
+    wait_until(lambda: (home / "a.log").exists() and "one" in (home / "a.log").read_text())
+    with subprocess.Popen(
+        [*HIODCTL, "--socket", str(boss.admin_socket), "logs", "-f", "a"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as following:  # fmt: skip
+        assert following.stdout is not None
+        assert following.stderr is not None
+        told = [following.stdout.readline()]
+        boss.kill()
+        boss.start()
+        (home / "fifo").write_text("two\n")
+        told.append(following.stdout.readline())
+        following.send_signal(signal.SIGINT)
+        assert following.stderr.read() == ""
+        following.wait(20)
+
+    assert told == ["one\n", "two\n"]
+
+
 def test_shutdown_waits_for_the_end_and_then_nobody_is_there(bosses: Callable[[], Boss]):
     boss = bosses()
     boss.crew("[hand.a]\ndoers = []\n")

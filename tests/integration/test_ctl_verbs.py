@@ -17,6 +17,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from support.waiting import wait_until
 
 from hiod.admin import schema
 from hiod.admin.client import Client, NoAnswer, NoBoss, find_socket
@@ -93,7 +94,10 @@ class Toy:
         if method.short == "subscribe":
             assert request["more"] is True
             return [
-                {"parameters": reply(schema.EventsReply(events=news)), "continues": True}
+                {
+                    "parameters": reply(schema.SubscribeReply(events=news, seq=news[-1].seq)),
+                    "continues": True,
+                }
                 for news in self.news
             ]
         answer = self.answers.get(method.short, {})
@@ -246,17 +250,24 @@ def happened(seq, message):
     return schema.Event(seq=seq, at="2026-05-08T03:12:22Z", event="hand.ready", message=message)
 
 
-def test_events_come_as_they_were_and_then_as_they_happen(ctl, toy):
+def test_events_come_as_they_were_and_then_as_they_happen(toy):
     toy.answers["events"] = reply(schema.EventsReply(events=[happened(7, "a: old")], seq=9))
     toy.news = [[happened(10, "a: new"), happened(11, "a: newer")]]
     toy.hang_up = {"subscribe"}
 
-    done = ctl("events", "-f", "-n", "1", "a", "--json")
+    with subprocess.Popen(
+        [*HIODCTL, "--socket", toy.path, "events", "-f", "-n", "1", "a", "--json"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as following:  # fmt: skip
+        events = [json.loads(following.stdout.readline()) for _ in range(3)]
+        gone = following.stderr.readline()
+        wait_until(lambda: toy.asked[-1] == ("subscribe", {"names": ["a"], "since": 11}))
+        following.send_signal(signal.SIGINT)
+        assert following.wait(10) == 130
 
-    *events, last = [json.loads(line) for line in done.stdout.splitlines()]
     assert [event["seq"] for event in events] == [7, 10, 11]
-    assert toy.asked[-1] == ("subscribe", {"names": ["a"], "since": 9})
-    assert (done.returncode, last["error"]) == (3, "NoBoss")
+    assert ("subscribe", {"names": ["a"], "since": 9}) in toy.asked
+    assert gone.startswith(f"hiodctl events: the boss at {toy.path} is gone; ")
 
 
 @pytest.mark.parametrize(
@@ -671,7 +682,8 @@ def test_the_socket_is_looked_for_in_the_documented_order():
     env = {"HIOD_SOCKET": "/e", "XDG_RUNTIME_DIR": "/x"}
 
     assert find_socket("/g", user=True, environ=env, uid=5) == ("/g", "--socket")
-    assert find_socket(None, user=True, environ=env, uid=5) == ("/e", "$HIOD_SOCKET")
+    assert find_socket(None, user=False, environ=env, uid=5) == ("/e", "$HIOD_SOCKET")
+    assert find_socket(None, user=True, environ=env, uid=5) == ("/x/hiod/admin.sock", "--user")
     assert find_socket(None, user=True, environ={}, uid=5) == (
         "/tmp/hiod-5/hiod/admin.sock",
         "--user",
