@@ -1,17 +1,20 @@
 """The mailboxes of the crew: bound before a hand exists, kept while it is a member.
 
-Decides when a mailbox's path comes and goes. Leaves the memos in it alone: boss and launcher never
-read a living hand's mailbox. Invariant: the path of a living hand is never bound anew.
+Decides when a mailbox's path comes and goes, and how many there may be. Leaves the memos in it
+alone: boss and launcher never read a living hand's mailbox. Invariant: the path of a living hand is
+never bound anew.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from contextlib import suppress
 from pathlib import Path
 
 from hiod.core.uxd.uxding import bindMailbox
+from hiod.errors import SpawnError
 
 PATH_BYTES = 107
 """Longest path of a Unix socket on Linux."""
@@ -20,11 +23,28 @@ EMPTIED_MOST = 10_000
 """So many grams are thrown away at a time; whoever floods a hand that is gone fills one queue."""
 
 
-class Mailroom:
-    """The mailbox sockets of one boss, by hand."""
+FILES_A_HAND = 4
+"""Descriptors a boss needs for one: its mailbox, process and last words, and where it notifies."""
+FILES_APART = 160
+"""Descriptors kept back: for launchers and for callers, so that a boss can always be told."""
 
-    def __init__(self, folder: Path) -> None:
+
+def most_mailboxes(files: int) -> int:
+    """Return how many hands there may be for a boss that may open so many files."""
+    return max((files - min(FILES_APART, files // 2)) // FILES_A_HAND, 1)
+
+
+class Mailroom:
+    """The mailbox sockets of one boss, by hand.
+
+    Args:
+        folder: where their paths are.
+        files: how many files the boss may open.
+    """
+
+    def __init__(self, folder: Path, *, files: int) -> None:
         self._folder = folder
+        self._files = files
         self._boxes: dict[str, socket.socket] = {}
 
     def __contains__(self, name: str) -> bool:
@@ -50,8 +70,18 @@ class Mailroom:
 
         Raises:
             OSError: it cannot be bound there.
+            SpawnError: the boss may not open the files that one more hand takes.
         """
         if name not in self._boxes:
+            most = most_mailboxes(self._files)
+            if len(self._boxes) >= most:
+                raise SpawnError(
+                    f"the boss may open {self._files} files, which is enough for {most} hands;"
+                    " give it more with ulimit -Hn, or LimitNOFILE= of its unit",
+                    step="mailbox",
+                    errno=errno.EMFILE,
+                    path=self.path(name),
+                )
             with suppress(FileNotFoundError):
                 # Whoever was behind it is gone: the locks admit one boss, and it holds no such box.
                 Path(self.path(name)).unlink()

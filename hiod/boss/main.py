@@ -285,7 +285,7 @@ def _run(options: argparse.Namespace, where: Places, told: _Told) -> int:
             events_keep=config.boss.events_keep,
         )
         ledger.note(BOSS_NAME, config.boss.name)
-        mailroom = Mailroom(where.mailboxes)
+        mailroom = Mailroom(where.mailboxes, files=nofile[1])
         boss = Overseer(
             around=around,
             ledger=ledger,

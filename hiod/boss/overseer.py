@@ -666,7 +666,7 @@ class Overseer(Bosser):
     def _keep_mailbox(self, name: str) -> None:
         """Let memos wait for a hand, whatever becomes of the boss."""
         # What refuses is told when the hand is spawned, which needs the mailbox too.
-        with suppress(OSError):
+        with suppress(OSError, SpawnError):
             self.launchers.keep(name, self._mailroom.bind(name))
 
     def _order(self) -> None:
