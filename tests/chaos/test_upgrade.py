@@ -1,0 +1,233 @@
+"""Another version of hiod takes over a crew that runs; and the code of a hand may go away under it.
+
+Another version is a copy of the package with another version number, and more where a test needs
+it, in front of all others on the path of the boss and so of its launchers.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from support.waiting import wait_until
+
+import hiod
+from hiod.host.store import SCHEMA
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from support.boss import Boss
+
+pytest_plugins = ("support.boss",)
+
+SUPPORT = str(Path(__file__).parents[1] / "support")
+OTHER = "99.0"
+
+
+def copy(home: Path, version: str = OTHER) -> Path:
+    """Make a copy of hiod that calls itself that version; return the folder it lies in."""
+    folder = home / f"hiod-{version}"
+    shutil.copytree(Path(hiod.__file__).parent, folder / "hiod")
+    rewrite(folder / "hiod/__init__.py", f'"{hiod.__version__}"', f'"{version}"')
+    return folder
+
+
+def rewrite(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert text.count(old) == 1, f"{path} has {text.count(old)} of {old}"
+    path.write_text(text.replace(old, new))
+
+
+def use(boss: Boss, folder: Path | None) -> None:
+    """Let the next start be of the hiod in that folder; None: of this one."""
+    if folder is None:
+        boss.environ = {"PYTHONPATH": None, "PYTHONSAFEPATH": None}
+    else:
+        boss.environ = {"PYTHONPATH": str(folder), "PYTHONSAFEPATH": "1"}
+
+
+def mortal(boss: Boss, name: str, **spec: Any) -> None:
+    """Add a hand that ends as it is told to, and writes down the numbers it is sent."""
+    told: dict[str, Any] = {
+        "doers": ["chatter:Mortal", "chatter:Collector"],
+        "path": [SUPPORT],
+        "restart": {"delay_s": 0.05, "jitter": 0},
+        "health": {"beat_s": 0.2},
+        "log": "null",
+    }
+    boss.add(name, **told | spec)
+
+
+def numbers(boss: Boss, name: str) -> list[int]:
+    """Return the numbers a hand has received."""
+    path = boss.state / "hands" / name / "numbers"
+    return [int(line.split()[0]) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def send(boss: Boss, name: str, number: int) -> None:
+    """Send a hand a number and wait until it has it."""
+    boss.ask("send", names=[name], tag="NUMBER", load={"n": number})
+    wait_until(lambda: number in numbers(boss, name))
+
+
+def tell_to_end(boss: Boss, name: str, code: int) -> None:
+    order = boss.state / "hands" / name / "end"
+    order.with_suffix(".new").write_text(str(code))
+    order.with_suffix(".new").rename(order)
+
+
+def identities(boss: Boss) -> dict[str, tuple[Any, ...]]:
+    return {
+        name: (row["state"], row["pid"], row["generation"], row["restarts"])
+        for name, row in boss.rows().items()
+    }
+
+
+def marked(boss: Boss) -> dict[str, bool]:
+    """Return which hands are shown as running the code of another version."""
+    return {name: row["older"] for name, row in boss.rows().items()}
+
+
+def parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def launchers(boss: Boss) -> dict[int, bool]:
+    """Return the launchers by pid: whether it is of another version."""
+    return {one["pid"]: one["older"] for one in boss.ask("about")["launchers"]}
+
+
+def hiodctl(boss: Boss, *words: str) -> tuple[int, str, str]:
+    """Run a command of an operator; return its exit code and what it printed."""
+    done = subprocess.run(
+        [sys.executable, "-m", "hiod", "ctl", "--socket", str(boss.admin_socket), *words],
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    return done.returncode, done.stdout, done.stderr
+
+
+# ---------------------------------------------------------------------------- another version
+
+
+@pytest.mark.parametrize("backwards", [False, True], ids=["there", "back"])
+@pytest.mark.parametrize("how", [signal.SIGUSR1, signal.SIGKILL], ids=["restart", "kill"])
+def test_another_version_takes_the_crew_over_and_the_launcher_of_the_last_runs_out(
+    bosses: Callable[[], Boss], home: Path, how: signal.Signals, backwards: bool
+) -> None:
+    versions = [None, copy(home)]
+    if backwards:
+        versions.reverse()
+    boss = bosses()
+    use(boss, versions[0])
+    boss.start()
+    mortal(boss, "first")
+    mortal(boss, "second")
+    mortal(boss, "third")
+    before = identities(boss)
+    told = boss.ask("about")["version"]
+    (old,) = launchers(boss)
+
+    boss.end(how)
+    use(boss, versions[1])
+    boss.start()
+
+    # It has the same processes, shows which of them run the other code, and is heard by them.
+    assert {told, boss.ask("about")["version"]} == {hiod.__version__, OTHER} != {told}
+    assert identities(boss) == before
+    assert marked(boss) == {"first": True, "second": True, "third": True}
+    assert launchers(boss) == {old: True}
+    code, shown, _ = hiodctl(boss, "list")
+    assert code == 0
+    assert "first*" in shown
+    send(boss, "first", 1)
+
+    # What is new comes from its own launcher, whether added, started again or after a failure.
+    mortal(boss, "new")
+    boss.change("restart", "first", wait="ready")
+    tell_to_end(boss, "second", 3)
+    boss.event("hand.ready", "second", generation=2)
+    assert marked(boss) == {"first": False, "second": False, "third": True, "new": False}
+    rows = boss.rows()
+    (own,) = (pid for pid, older in launchers(boss).items() if not older)
+    assert {parent(rows[name]["pid"]) for name in ("first", "second", "new")} == {own}
+    assert parent(rows["third"]["pid"]) == old
+
+    # With its last hand the old launcher ends, and nothing that it held is lost.
+    pidfd = os.pidfd_open(old)
+    boss.change("stop", "third", wait="gone")
+    assert select.select((pidfd,), (), (), 20)[0], "the old launcher lives on without hands"
+    os.close(pidfd)
+    assert launchers(boss) == {own: False}
+    boss.change("start", "third", wait="ready")
+    after = identities(boss)
+    boss.kill()
+    boss.start()
+    assert identities(boss) == after
+    for name in after:
+        send(boss, name, 2)
+
+
+def with_newer_schema(folder: Path) -> Path:
+    """Give that copy a database of one schema version more."""
+    more = '("CREATE TABLE later (name TEXT PRIMARY KEY)",)'
+    store = folder / "hiod/host/store.py"
+    rewrite(store, "\n)\nSCHEMA = ", f"\n    {more},\n)\nSCHEMA = ")
+    return folder
+
+
+def schema(boss: Boss) -> int:
+    """Return the schema version of the database of a boss that is dead."""
+    with closing(sqlite3.connect(f"file:{boss.state}/hiod.db?mode=ro", uri=True)) as db:
+        return int(db.execute("PRAGMA user_version").fetchone()[0])
+
+
+def files(boss: Boss) -> dict[str, bytes]:
+    """Return the database as it lies on the disk; its index of the moment is no part of it."""
+    found = {path.name: path.read_bytes() for path in boss.state.glob("hiod.db*")}
+    found.pop("hiod.db-shm", None)
+    return found
+
+
+def test_a_newer_version_brings_the_database_up_and_an_older_one_then_leaves_all_alone(
+    bosses: Callable[[], Boss], home: Path
+) -> None:
+    newer = with_newer_schema(copy(home))
+    boss = bosses().start()
+    mortal(boss, "first")
+    mortal(boss, "second", after=["first"])
+    before = identities(boss)
+    boss.kill()
+    assert schema(boss) == SCHEMA
+
+    use(boss, newer)
+    boss.start()
+    assert identities(boss) == before
+    boss.kill()
+    assert schema(boss) == SCHEMA + 1
+    processes, database = boss.processes(), files(boss)
+
+    # Back to this one: it says why it cannot, each time it is tried, and does nothing.
+    use(boss, None)
+    for _ in range(2):
+        assert boss.launch().wait(20) == 1
+    refusal = f"has schema {SCHEMA + 1}, this hiod knows {SCHEMA}: start the newer hiod that wrote"
+    assert boss.log().count(refusal) == 2
+    assert boss.processes() == processes
+    assert files(boss) == database
+
+    # The right one has them again, none the wiser.
+    use(boss, newer)
+    boss.start()
+    assert identities(boss) == before
+    send(boss, "second", 1)
+    assert boss.events("hand.lost", "hand.died", "process.unknown", "launcher.gone") == []
