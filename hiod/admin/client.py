@@ -52,10 +52,10 @@ def find_socket(
     """
     if given:
         return given, "--socket"
-    if environ.get("HIOD_SOCKET"):
-        return environ["HIOD_SOCKET"], "$HIOD_SOCKET"
     if user:
         return user_socket(environ, uid), "--user"
+    if environ.get("HIOD_SOCKET"):
+        return environ["HIOD_SOCKET"], "$HIOD_SOCKET"
     return SYSTEM_SOCKET, "system"
 
 

@@ -464,7 +464,10 @@ class Desk:
             )
             for name in names
         ]
-        self._done(request, outcomes)
+        for outcome in outcomes:
+            if outcome.changed is False:
+                outcome.reason = "it has no process"
+        self._done(request, outcomes, number.name)
 
     def _do_send(self, request: Request) -> None:
         names = self._chosen(request)
@@ -472,15 +475,15 @@ class Desk:
         outcomes = []
         for name in names:
             hand = boss.hands[name]
-            there = hand.state not in r.RESTING
-            sent = there and boss.switchboard.say_memo(
+            why = _deaf(hand)
+            sent = not why and boss.switchboard.say_memo(
                 name, request.params.tag, request.params.load
             )
             outcome = schema.Outcome(name=name, changed=sent, state=_state(hand))
             if not sent:
-                outcome.reason = "its mailbox is full" if there else f"it is {hand.state}"
+                outcome.reason = why or "its mailbox is full"
             outcomes.append(outcome)
-        self._done(request, outcomes)
+        self._done(request, outcomes, request.params.tag)
 
     def _do_add(self, request: Request) -> None:
         boss = self._boss
@@ -613,9 +616,9 @@ class Desk:
 
     # ------------------------------------------------------------------ answering
 
-    def _done(self, request: Request, outcomes: list[schema.Outcome]) -> None:
-        changed = [one.name for one in outcomes if one.changed is True]
-        self._record(request, [one.name for one in outcomes], f"{len(changed)} changed")
+    def _done(self, request: Request, outcomes: list[schema.Outcome], what: str) -> None:
+        reached = ", ".join(one.name for one in outcomes if one.changed is True)
+        self._record(request, [one.name for one in outcomes], f"{what} to {reached or 'nobody'}")
         request.reply(schema.ChangeReply(hands=outcomes))
 
     def _promise(
@@ -759,6 +762,15 @@ def conflict(code: str, why: str, name: str | None = None, hands: Sequence[str] 
     error = AdminError("Conflict", why, name=name, hands=list(hands))
     error.parameters["code"] = code
     return error
+
+
+def _deaf(hand: r.Hand) -> str:
+    """Say why a memo to a hand would be read by nobody; empty if it may be."""
+    if hand.state in r.RESTING:
+        return f"it is {hand.state}"
+    if hand.spec.command is not None and not hand.registered:
+        return "it is a command that has not registered: it reads no memos"
+    return ""
 
 
 def _state(hand: r.Hand) -> Any:

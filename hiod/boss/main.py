@@ -155,7 +155,11 @@ def check_files(options: argparse.Namespace, where: Places) -> int:
         text = orjson.dumps(told, default=str).decode()
     else:
         text = f"{where.config}: fine, {len(names)} definition{'s' if len(names) != 1 else ''}"
-    print(text)  # noqa: T201 - the command's answer
+    try:
+        print(text, flush=True)  # noqa: T201 - the command's answer
+    except BrokenPipeError:
+        # Its reader has what it wanted; without this Python complains at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     return MISCONFIGURED if found else OK
 
 

@@ -63,7 +63,14 @@ class Outlook:
         try:
             self._config, self.files = self._read_config(), "ok"
         except ConfigError as error:
-            self._config, self.files = None, f"broken: {error}"
+            self._config, self.files = None, _in_short(error)
+
+
+def _in_short(error: ConfigError) -> str:
+    """Say in a sentence what is wrong with the files; hiodctl plan and check tell all of it."""
+    count, first = len(error.problems), error.problems[0]
+    more = f"{count} problems, the first: " if count != 1 else ""
+    return f"broken: {more}{first['path']}: {first['message']}"
 
 
 def _marks(folder: Path) -> Marks:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 WAIT_S = 10.0
+SHUTDOWN_S = 60.0
+"""A crew takes longer than a hand: hands end in order, each with its time to."""
 
 
 class UsageError(HiodError):
@@ -89,10 +91,10 @@ def _wait(parser: argparse.ArgumentParser, default: str, *others: str) -> None:
     _timeout(parser)
 
 
-def _timeout(parser: argparse.ArgumentParser) -> None:
+def _timeout(parser: argparse.ArgumentParser, default: float = WAIT_S) -> None:
     parser.add_argument(
-        "--timeout", metavar="S", type=_seconds, default=WAIT_S,
-        help=f"how long to wait, in seconds (default: {WAIT_S:g})",
+        "--timeout", metavar="S", type=_seconds, default=default,
+        help=f"how long to wait, in seconds (default: {default:g})",
     )  # fmt: skip
 
 
@@ -226,7 +228,7 @@ def _shutdown(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--keep-hands", action="store_true", help="let the hands live on, for the next boss"
     )
-    _timeout(parser)
+    _timeout(parser, SHUTDOWN_S)
 
 
 def _nothing(parser: argparse.ArgumentParser) -> None:
@@ -258,6 +260,21 @@ VERBS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "try": ("a throw-away boss for these doers or crew files", _try),
     "shutdown": ("stop all hands and end the boss", _shutdown),
 }
+
+_ELSEWHERE = {
+    "tail": "logs -f NAME",
+    "reload": "apply",
+    "reread": "plan",
+    "update": "apply",
+    "ps": "list",
+    "pid": "status NAME",
+    "quit": "shutdown",
+    "incr": "scale NAME COUNT",
+    "decr": "scale NAME COUNT",
+    "kill": "signal KILL NAME",
+    "rm": "remove NAME",
+}
+"""What other supervisors call it."""
 
 NEED_HANDS = frozenset({"status", "remove", "start", "stop", "restart", "signal", "wait"})
 
@@ -318,6 +335,8 @@ def _find_verb(argv: Sequence[str]) -> tuple[str, list[str]]:
 def _no_such_verb(word: str) -> str:
     import difflib  # noqa: PLC0415 - only for this sentence
 
+    if word in _ELSEWHERE:
+        return f'hiodctl: no verb "{word}"; here it is: hiodctl {_ELSEWHERE[word]}'
     near = difflib.get_close_matches(word, VERBS, n=1)
     hint = f'; did you mean "{near[0]}"?' if near else "; see hiodctl --help"
     return f'hiodctl: no verb "{word}"{hint}'

@@ -45,11 +45,17 @@ def command(reply: Mapping[str, Any], *, lines: int, follow: bool, as_json: bool
         words += ["-o", "json" if as_json else "short"]
         words += [f"HIOD_HAND={name}", "+", f"SYSLOG_IDENTIFIER=hiod-{name}"]
     elif log == "inherit":
-        raise NoLog(f"what {name} prints goes where the boss's own output goes (log = inherit)")
+        raise NoLog(
+            f"what {name} prints goes where the boss's own output goes (log = inherit); to keep it,"
+            ' set log = "/path" in the crew file, or start the boss with hiod run --detach'
+        )
     elif not log:
         raise NoLog(f"the boss does not say where the output of {name} goes")
     elif log == "null":
-        raise NoLog(f"what {name} prints is thrown away (log = null)")
+        raise NoLog(
+            f"what {name} prints is thrown away (log = null);"
+            ' to keep it, set log = "/path" in the crew file'
+        )
     else:
         words = ["tail", "-n", str(lines), *(["-F"] if follow else []), "--", str(log)]
     if shutil.which(words[0]) is None:

@@ -530,8 +530,20 @@ def outcomes(reply: Mapping[str, Any], view: View, *, removed: bool = False) -> 
     """Return one line for each hand a changing call was about."""
     rows = list(reply.get("hands", ()))
     if not rows:
-        return "nothing to do\n" if view.person else ""
+        return "nothing to do\n"
     return "".join(outcome(row, view, removed=removed) + "\n" for row in rows)
+
+
+def reached(reply: Mapping[str, Any], done: str) -> str:
+    """Return one line for each hand that something was sent to: ``web: sent``."""
+    rows = list(reply.get("hands", ()))
+    lines = [
+        f"{row['name']}: {done}"
+        if row.get("changed", True)
+        else f"{row['name']}: not {done}: {plain(row.get('reason') or '')}"
+        for row in rows
+    ]
+    return "".join(line + "\n" for line in lines) or "nothing to do\n"
 
 
 def outcome(row: Row, view: View, *, removed: bool = False) -> str:
@@ -589,7 +601,7 @@ def status(reply: Row, tail: Sequence[str], view: View) -> str:
             colon = ":" if label else " "
             shown = cut(text, view.columns - LABEL_WIDTH - 2) if view.person else text
             lines.append(f"{label:>{LABEL_WIDTH}}{colon} {shown}")
-    lines += [f"  {plain(line)}" for line in tail]
+    lines += [f"  {unruly(line)}".rstrip() for line in tail]
     return "\n".join(lines) + "\n"
 
 
@@ -812,7 +824,7 @@ def plan(reply: Mapping[str, Any], view: View) -> str:
         return "\n".join([head, *problems(wrong)]) + "\n"
     lines = [change(row, view) for row in reply.get("changes") or ()]
     if not lines:
-        return "the crew is what the crew files say\n" if view.person else ""
+        return "nothing to do: the crew is what the crew files say\n"
     return "\n".join(lines) + "\n"
 
 
@@ -840,11 +852,20 @@ _HOW = {
 
 def applied(reply: Mapping[str, Any], view: View) -> str:
     """Return what apply changed and what came of it."""
-    lines = [change(row, view) for row in reply.get("changes") or ()]
-    if not lines and view.person:
-        lines = ["nothing to change: the crew is what the crew files say"]
-    lines += [outcome(row, view) for row in reply.get("hands") or ()]
+    changes, rows = reply.get("changes") or (), reply.get("hands") or ()
+    lines = _applied(changes, rows, view)
+    if not lines:
+        lines = ["nothing to do: the crew is what the crew files say"]
     return "".join(line + "\n" for line in lines)
+
+
+def _applied(changes: Iterable[Row], rows: Iterable[Row], view: View) -> list[str]:
+    changes = list(changes)
+    removed = {
+        name for one in changes if one["action"] == "remove" for name in one.get("hands") or ()
+    }
+    told = [outcome(row, view, removed=row.get("name") in removed) for row in rows]
+    return [*(change(row, view) for row in changes), *told]
 
 
 def so_far(parameters: Mapping[str, Any], view: View) -> str:
@@ -855,9 +876,9 @@ def so_far(parameters: Mapping[str, Any], view: View) -> str:
     changes, rows = list(parameters.get("changes") or ()), list(parameters.get("hands") or ())
     # Other refusals have names there.
     rows = [row for row in rows if isinstance(row, dict)]
-    if not changes and len(rows) <= 1:
+    if len(changes) + len(rows) <= 1:
         return ""
-    return applied({"changes": changes, "hands": rows}, view)
+    return "".join(f"{line}\n" for line in _applied(changes, rows, view))
 
 
 def about(reply: Mapping[str, Any], view: View) -> str:

@@ -79,7 +79,11 @@ def run(parsed: argparse.Namespace, view: render.View) -> int:
 
 
 def _list(ask: Ask) -> int:
-    reply = ask.call("list", selection(ask.parsed))
+    chosen = selection(ask.parsed)
+    reply = ask.call("list", chosen)
+    if chosen and not reply["hands"] and not ask.parsed.json:
+        sys.stderr.write("hiodctl list: no hand is meant by that; see hiodctl list\n")
+        return 0
     ask.show(reply, lambda: render.crew(reply, ask.view))
     return 0
 
@@ -93,6 +97,8 @@ def _status(ask: Ask) -> int:
     from hiod.ctl import logs  # noqa: PLC0415 - only here and for logs
 
     replies = [ask.call("status", {"name": name}) for name in _names(ask)]
+    if not replies:
+        sys.stderr.write("hiodctl status: no hand is meant by that; see hiodctl list\n")
     if ask.parsed.json:
         for reply in replies:
             ask.say(render.as_json(reply, ask.view))
@@ -147,7 +153,7 @@ def _ping(ask: Ask) -> int:
 def _plan(ask: Ask) -> int:
     reply = ask.call("plan")
     ask.show(reply, lambda: render.plan(reply, ask.view))
-    return 0
+    return 1 if reply.get("problems") else 0
 
 
 def _export(ask: Ask) -> int:
@@ -159,9 +165,23 @@ def _export(ask: Ask) -> int:
 def _logs(ask: Ask) -> int:
     from hiod.ctl import logs  # noqa: PLC0415 - only here and for status
 
-    reply = ask.call("status", {"name": ask.parsed.name})
+    try:
+        reply = ask.call("status", {"name": ask.parsed.name})
+    except AdminError as ex:
+        hands = _instances(ask) if ex.code == "NoSuchHand" else []
+        if not hands:
+            raise
+        raise UsageError(
+            f"hiodctl logs: {ask.parsed.name} is counted; which of {', '.join(hands)}?"
+        ) from ex
     logs.show(reply, lines=ask.parsed.lines, follow=ask.parsed.follow, as_json=ask.parsed.json)
     return 0
+
+
+def _instances(ask: Ask) -> list[str]:
+    """Return the hands of a counted base."""
+    rows = ask.call("list")["hands"]
+    return [row["name"] for row in rows if row["spec"] == ask.parsed.name]
 
 
 def _top(ask: Ask) -> int:
@@ -265,8 +285,13 @@ def _scale(ask: Ask) -> int:
 
 def _signal(ask: Ask) -> int:
     reply = ask.call("signal", selection(ask.parsed) | {"signal": _signal_name(ask.parsed.signal)})
-    ask.show(reply, lambda: render.outcomes(reply, ask.view))
-    return 0
+    return _reached(ask, reply, "signalled")
+
+
+def _reached(ask: Ask, reply: Mapping[str, Any], done: str) -> int:
+    """Say whom something reached; whom it did not is a refusal."""
+    ask.show(reply, lambda: render.reached(reply, done))
+    return 0 if all(row.get("changed", True) for row in reply["hands"]) else 1
 
 
 def _signal_name(text: str) -> str:
@@ -289,8 +314,7 @@ def _send(ask: Ask) -> int:
     if not isinstance(load, dict):
         raise UsageError("hiodctl send: the load must be a JSON object, such as '{\"value\": 1}'")
     reply = ask.call("send", {"names": [ask.parsed.name], "tag": ask.parsed.tag, "load": load})
-    ask.show(reply, lambda: render.outcomes(reply, ask.view))
-    return 0
+    return _reached(ask, reply, "sent")
 
 
 def _apply(ask: Ask) -> int:
@@ -298,7 +322,10 @@ def _apply(ask: Ask) -> int:
     ask.show(reply, lambda: render.applied(reply, ask.view))
     # A hand that had failed and is taken out is where it was to go.
     removed = {
-        name for one in reply["changes"] if one["action"] == "remove" for name in one["hands"]
+        name
+        for one in reply.get("changes", ())
+        if one["action"] == "remove"
+        for name in one["hands"]
     }
     rows = [row for row in reply["hands"] if row["name"] not in removed]
     return 1 if any(_went_wrong(row, ask.parsed.wait) for row in rows) else 0

@@ -242,9 +242,9 @@ def test_a_definition_is_added_from_a_file_and_from_standard_input(crew: Boss, t
 
 
 def test_signals_and_memos_are_sent(crew: Boss):
-    assert ctl(crew, "signal", "CONT", "web").out.startswith("web: running")
+    assert ctl(crew, "signal", "CONT", "web").out == "web: signalled\n"
     assert ctl(crew, "send", "many", "HELLO", '{"value": 1}').out.splitlines() == [
-        "many-0: ready", "many-1: ready",
+        "many-0: sent", "many-1: sent",
     ]  # fmt: skip
 
 
@@ -470,3 +470,38 @@ def test_shutdown_waits_for_the_end_and_then_nobody_is_there(bosses: Callable[[]
     assert boss.process is not None
     assert boss.process.wait(20) == 0
     assert f"no boss at {boss.admin_socket}" in ctl(boss, "list", code=3).err
+
+
+def test_what_was_sent_is_said_and_recorded_and_who_reads_nothing_is_refused(crew: Boss):
+    sent = ctl(crew, "send", "many", "HELLO", "{}")
+    deaf = ctl(crew, "send", "web", "HELLO", "{}", code=1)
+    resting = ctl(crew, "signal", "HUP", "slowly", code=1)
+
+    assert sent.out == "many-0: sent\nmany-1: sent\n"
+    assert deaf.out == (
+        "web: not sent: it is a command that has not registered: it reads no memos\n"
+    )
+    assert resting.out == "slowly: not signalled: it has no process\n"
+    told = [one["facts"]["outcome"] for one in crew.events("admin.done")]
+    assert told[-3:] == ["HELLO to many-0, many-1", "HELLO to nobody", "SIGHUP to nobody"]
+
+
+def test_logs_of_a_counted_base_asks_which(crew: Boss):
+    assert "many is counted; which of many-0, many-1?" in ctl(crew, "logs", "many", code=2).err
+
+
+def test_nobody_chosen_is_said(crew: Boss):
+    assert ctl(crew, "list", "-l", "tier=none").err.startswith("hiodctl list: no hand is meant")
+
+
+def test_a_plan_of_broken_files_is_a_failure_and_about_says_it_in_short(crew: Boss):
+    path = crew.crew("[hand.x]\ncomand = 1\n[hand.y]\ncomand = 1\n", "bad.toml")
+    try:
+        planned = ctl(crew, "plan", code=1).out
+        files = ctl(crew, "about", "--json").json["files"]
+    finally:
+        path.unlink()
+
+    assert "crew.d/bad.toml: hand.x.comand" in planned
+    assert files.startswith("broken: ")
+    assert files.count("crew.d/bad.toml") == 1

@@ -53,6 +53,7 @@ def test_a_name_may_follow_a_verb_that_is_also_a_name():
     ("words", "sentence"),
     [
         (["lits"], 'hiodctl: no verb "lits"; did you mean "list"?'),
+        (["tail"], 'hiodctl: no verb "tail"; here it is: hiodctl logs -f NAME'),
         (["qqqq"], 'hiodctl: no verb "qqqq"; see hiodctl --help'),
         (["stop"], "hiodctl stop: which hands? give a NAME, '*' for all, or -l KEY=VALUE"),
         (["stop", "-l", "x"],

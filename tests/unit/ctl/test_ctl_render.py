@@ -323,9 +323,12 @@ def test_a_plan_of_broken_files_lists_their_problems():
     )
 
 
-def test_a_plan_of_nothing_says_so_to_a_person():
-    assert render.plan({"changes": []}, SEEN) == "the crew is what the crew files say\n"
-    assert render.plan({"changes": []}, PIPED) == ""
+def test_a_plan_of_nothing_says_so():
+    for view in (SEEN, PIPED):
+        assert (
+            render.plan({"changes": []}, view)
+            == "nothing to do: the crew is what the crew files say\n"
+        )
 
 
 def test_apply_shows_changes_and_then_what_came_of_them():
@@ -337,7 +340,7 @@ def test_apply_shows_changes_and_then_what_came_of_them():
     )
 
     assert render.applied(reply, PIPED) == "+ a: add (starts)\na: ready, pid 7\n"
-    assert render.applied({}, SEEN) == "nothing to change: the crew is what the crew files say\n"
+    assert render.applied({}, SEEN) == "nothing to do: the crew is what the crew files say\n"
 
 
 @pytest.mark.parametrize(
@@ -360,9 +363,9 @@ def test_an_outcome_is_one_line(outcome, removed, text):
     assert render.outcomes({"hands": [given]}, PIPED, removed=removed) == text + "\n"
 
 
-def test_no_outcome_at_all_is_said_to_a_person():
+def test_no_outcome_at_all_is_said():
     assert render.outcomes({"hands": []}, SEEN) == "nothing to do\n"
-    assert render.outcomes({"hands": []}, PIPED) == ""
+    assert render.outcomes({"hands": []}, PIPED) == "nothing to do\n"
 
 
 NOT_A_HAND = AdminError("NoSuchHand", name="tikcer", near=["ticker-0", "ticker-1"])
@@ -495,3 +498,27 @@ def test_an_end_by_hiod_is_not_called_asked_for():
     row = {"at": "2026-05-08T03:12:22Z", "signal": 15, "asked_by": "hiod: not ready in 3 s: no REG"}
 
     assert render.death(row, PIPED).endswith("ended by hiod: not ready in 3 s: no REG")
+
+
+def test_whom_a_memo_or_a_signal_reached_is_said():
+    rows = [
+        {"name": "a", "changed": True},
+        {"name": "b", "changed": False, "reason": "it is failed"},
+    ]
+
+    assert render.reached({"hands": rows}, "sent") == "a: sent\nb: not sent: it is failed\n"
+    assert render.reached({"hands": []}, "sent") == "nothing to do\n"
+
+
+def test_the_indentation_of_what_a_hand_printed_is_kept():
+    block = render.status(msgspec.to_builtins(STATUS), ["Traceback:", '  File "x"', ""], PIPED)
+
+    assert block.endswith('\n  Traceback:\n    File "x"\n\n')
+
+
+def test_a_hand_that_apply_took_out_is_gone():
+    change = {"name": "a", "action": "remove", "how": "stop", "keys": [], "hands": ["a"]}
+
+    told = render.applied({"changes": [change], "hands": [{"name": "a", "changed": True}]}, PIPED)
+
+    assert told == "- a: remove (stops)\na: gone\n"
