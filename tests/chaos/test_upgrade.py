@@ -21,6 +21,7 @@ import pytest
 from support.waiting import wait_until
 
 import hiod
+from hiod.host.packets import DUMP_SIGNAL
 from hiod.host.store import SCHEMA
 
 if TYPE_CHECKING:
@@ -231,3 +232,98 @@ def test_a_newer_version_brings_the_database_up_and_an_older_one_then_leaves_all
     assert identities(boss) == before
     send(boss, "second", 1)
     assert boss.events("hand.lost", "hand.died", "process.unknown", "launcher.gone") == []
+
+
+# ---------------------------------------------------------------------------- code that goes away
+
+
+def beaten(boss: Boss, name: str) -> str | None:
+    """Return when the boss last heard a hand's heart."""
+    beat: str | None = boss.ask("status", name=name)["memo"]["beat"]
+    return beat
+
+
+@pytest.mark.parametrize("how", ["same-boss", "next-boss", "replaced"])
+def test_hands_whose_code_is_deleted_work_and_end_and_leave_their_last_words(
+    bosses: Callable[[], Boss], home: Path, how: str
+) -> None:
+    folder = copy(home)
+    boss = bosses()
+    use(boss, folder)
+    boss.start()
+    names = ["asked", "exits", "raises", "crashes", "stopped"]
+    for name in names:
+        mortal(boss, name, restart={"policy": "never"})
+    before = identities(boss)
+
+    shutil.rmtree(folder)
+    if how == "replaced":
+        # What a hand would import now is not what it runs.
+        for path in Path(hiod.__file__).parent.rglob("*.py"):
+            other = folder / "hiod" / path.relative_to(Path(hiod.__file__).parent)
+            other.parent.mkdir(parents=True, exist_ok=True)
+            other.write_text("raise ImportError('not for those who were there before')\n")
+    if how != "same-boss":
+        boss.kill()
+        use(boss, None)
+        boss.start()
+
+    assert identities(boss) == before
+    for name in names:
+        beat = beaten(boss, name)
+        wait_until(lambda name=name, beat=beat: beaten(boss, name) != beat)
+        send(boss, name, 7)
+    os.kill(before["asked"][1], DUMP_SIGNAL)
+    os.kill(before["raises"][1], DUMP_SIGNAL)
+    os.kill(before["crashes"][1], signal.SIGSEGV)
+    os.kill(before["stopped"][1], signal.SIGTERM)
+    tell_to_end(boss, "exits", 3)
+    tell_to_end(boss, "raises", 101)
+    assert boss.change("stop", "asked", wait="gone")[0]["how"] == "END"
+    for name in names[1:]:
+        boss.until(name, pid=None)
+    deaths = {name: boss.ask("status", name=name)["deaths"][0] for name in names}
+    assert {name: (one["code"], one["signal"]) for name, one in deaths.items()} == {
+        "asked": (0, None),
+        "exits": (3, None),
+        "raises": (1, None),
+        "crashes": (None, signal.SIGSEGV),
+        "stopped": (0, None),
+    }
+    words = {name: one["last_words"] or "" for name, one in deaths.items()}
+    assert "most recent call first" in words["asked"]
+    assert "RuntimeError: told to fail with 101" in words["raises"]
+    assert "most recent call first" in words["raises"]
+    assert "Segmentation fault" in words["crashes"]
+    assert "doing.py" in words["crashes"]
+    assert (words["exits"], words["stopped"]) == ("", "")
+
+
+def test_a_boss_whose_code_is_deleted_goes_on_and_starts_its_hands_again(
+    bosses: Callable[[], Boss], home: Path
+) -> None:
+    folder = copy(home)
+    boss = bosses()
+    use(boss, folder)
+    boss.start()
+    mortal(boss, "first")
+    mortal(boss, "second")
+
+    shutil.rmtree(folder)
+
+    tell_to_end(boss, "first", 101)
+    boss.event("hand.ready", "first", generation=2)
+    boss.change("restart", "second", wait="ready")
+    mortal(boss, "third")
+    for name in boss.rows():
+        send(boss, name, 1)
+    boss.crew('[hand.fourth]\ndoers = []\nlog = "null"\n')
+    boss.ask("apply", wait="ready", timeout_s=20)
+    assert boss.event("hand.ready", "fourth")
+    death = boss.ask("status", name="first")["deaths"][0]
+    assert "RuntimeError: told to fail with 101" in death["last_words"]
+    after = identities(boss)
+    assert boss.end(signal.SIGUSR1) == 75
+    use(boss, None)
+    boss.start()
+    assert identities(boss) == after
