@@ -162,6 +162,20 @@ def test_a_name_that_leads_nowhere_is_told(bosses: Callable[[], Boss]):
     assert 'after[0]: names "gost", which is not in the crew; did you mean "ghost"?' in ended.stderr
 
 
+def test_check_says_nothing_of_a_reader_that_has_gone(bosses: Callable[[], Boss]):
+    boss = bosses()
+    reader, writer = os.pipe()
+    os.close(reader)
+
+    words = [sys.executable, "-m", "hiod", "check", "--config-dir", str(boss.config)]
+    ended = subprocess.run(
+        words, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=30, check=False
+    )
+    os.close(writer)
+
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
 def test_check_says_the_same_without_a_boss(bosses: Callable[[], Boss]):
     boss = bosses()
     broken(boss)
