@@ -140,6 +140,7 @@ class Store:
         self.path = path
         self._db = connection
         self._full = True
+        self._missed = False  # that the file is gone was told
         self.keep(events=events_keep, deaths=deaths_keep)
 
     @classmethod
@@ -286,6 +287,7 @@ class Store:
         """
         if not turn:
             return
+        self._see_to_the_file()
         db = self._db
         try:
             self._force(turn.durable)
@@ -302,6 +304,36 @@ class Store:
             self._roll_back()
             raise
         self._trim_at_seq, self._deaths_since_trim = trimmed
+
+    def _see_to_the_file(self) -> None:
+        """Refuse once when somebody has removed the file, then make it again as it was.
+
+        Until it is closed SQLite reads and writes it as if nothing had happened; the next boss
+        would find an empty crew.
+        """
+        if os.path.lexists(self.path):
+            self._missed = False
+            return
+        if not self._missed:
+            self._missed = True
+            raise StoreError(f"somebody removed the state database {self.path}; it is made again")
+        new = self.path.with_name(self.path.name + ".new")
+        try:
+            _clear(new)
+            fd = os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+            try:
+                self._db.execute("VACUUM INTO ?", (os.fspath(new),))
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+            # A WAL that was left there belongs to the file that is gone.
+            self.path.with_name(self.path.name + "-wal").unlink(missing_ok=True)
+            new.rename(self.path)
+        except (sqlite3.Error, OSError) as ex:
+            raise StoreError(f"cannot make the state database {self.path} again: {ex}") from ex
+        self._db.close()
+        self._db = _connect(self.path)
+        self._full = True
 
     def _write(self, turn: Turn) -> None:
         many = self._db.executemany

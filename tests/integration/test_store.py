@@ -366,3 +366,24 @@ def test_a_page_lost_while_it_runs_is_a_store_error(path: Path) -> None:
         with pytest.raises(StoreError, match="cannot read the state database") as caught:
             store.load()
         assert isinstance(caught.value.__cause__, sqlite3.Error)
+
+
+@pytest.mark.parametrize("gone", [("hiod.db",), ("hiod.db", "hiod.db-wal")])
+def test_a_file_that_somebody_removed_is_told_once_and_made_again_as_it_was(
+    path: Path, gone: tuple[str, ...]
+) -> None:
+    with Store.open(path) as store:
+        store.commit(Turn(hands_put={"web": "{}"}, events=[happened(1)], durable=True))
+        for name in gone:
+            path.with_name(name).unlink()
+        turn = Turn(hands_put={"two": "{}"}, events=[happened(2)])
+
+        with pytest.raises(StoreError, match="somebody removed the state database"):
+            store.commit(turn)
+        store.commit(turn)
+        store.commit(Turn(hands_put={"three": "{}"}))
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+    with Store.open(path) as store:
+        assert set(store.load().hands) == {"web", "two", "three"}
+        assert [event.seq for event in store.events()] == [1, 2]
