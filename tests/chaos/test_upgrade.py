@@ -327,3 +327,54 @@ def test_a_boss_whose_code_is_deleted_goes_on_and_starts_its_hands_again(
     use(boss, None)
     boss.start()
     assert identities(boss) == after
+
+
+# ---------------------------------------------------------------------------- hands in batches
+
+
+def test_a_rolling_restart_replaces_a_batch_at_a_time_and_ends_at_the_first_that_fails(
+    bosses: Callable[[], Boss], home: Path
+) -> None:
+    boss = bosses().start()
+    boss.add(
+        "many", doers=["chatter:Picky"], path=[SUPPORT], count=6, log="null",
+        restart={"policy": "never"},
+    )  # fmt: skip
+    use(boss, copy(home))
+    boss.end(signal.SIGUSR1)
+    boss.start()
+    before = identities(boss)
+    names = sorted(before)
+
+    # All of them, two at a time: nobody is asked to end before those asked earlier are ready.
+    code, told, wrong = hiodctl(boss, "restart", "--rolling=2", "many")
+    assert (code, wrong) == (0, "")
+    assert [line.partition(":")[0] for line in told.splitlines()] == names
+    assert not any(marked(boss).values())
+    asked = [one["facts"]["hand"] for one in boss.events("hand.stopping")]
+    assert [sorted(asked[at : at + 2]) for at in (0, 2, 4)] == [names[0:2], names[2:4], names[4:6]]
+    story = boss.events("hand.stopping", "hand.ready")
+    for at in (2, 4):
+        begins = [one["seq"] for one in story if one["event"] == "hand.stopping"][at]
+        there = {
+            one["facts"]["hand"]
+            for one in story
+            if one["event"] == "hand.ready"
+            and one["facts"]["generation"] == 2
+            and one["seq"] < begins
+        }
+        assert there == set(names[:at])
+
+    # One of the second batch does not come back: its batch is told, the third is left alone.
+    after = identities(boss)
+    (boss.state / "hands/many-3/refuse").touch()
+    code, told, wrong = hiodctl(boss, "restart", "--rolling=2", "many")
+    assert code == 1
+    lines = dict(line.split(": ", 1) for line in told.splitlines())
+    assert sorted(lines) == names[:4]
+    assert lines["many-3"].startswith("failed")
+    assert wrong.endswith("not restarted: many-4, many-5\n")
+    now = identities(boss)
+    assert {name: now[name] for name in names[4:]} == {name: after[name] for name in names[4:]}
+    assert {now[name][2] for name in names[:4]} == {3}
+    assert [now[name][0] for name in names] == ["ready"] * 3 + ["failed"] + ["ready"] * 2

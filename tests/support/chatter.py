@@ -104,6 +104,14 @@ class Mortal(CrewDoer):
                 raise SystemExit(code)
 
 
+class Picky(CrewDoer):
+    """Refuses to begin while there is a file ``refuse`` in its state directory."""
+
+    def enter(self, *, temp: bool | None = None) -> None:
+        if (Path(os.environ["HIOD_STATE_DIR"]) / "refuse").exists():
+            raise RuntimeError("told to refuse")
+
+
 class Collector(CrewDoer):
     """Writes down the numbers it receives, one a line, in ``numbers`` in its state directory."""
 
