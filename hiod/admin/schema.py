@@ -63,6 +63,7 @@ RoleName = Literal["none", "read", "operate", "admin"]
 Seconds = Annotated[float, Meta(ge=0, le=1e9)]
 Count = Annotated[int, Meta(ge=0, le=10_000)]  # as many as a definition may ask for
 Sequence = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Name = Annotated[str, Meta(max_length=128, description="at most 128 characters")]
 Tag = Annotated[str, Meta(pattern=r"^[A-Z]{4,16}(?!\n)$", description="4 to 16 of A-Z")]
 
 
@@ -694,7 +695,7 @@ class Selection(Parameters):
         labels: hands that have all of these.
     """
 
-    names: list[str] = field(default_factory=list)
+    names: list[Name] = field(default_factory=list)
     labels: dict[str, str] = field(default_factory=dict)
 
 
@@ -754,7 +755,7 @@ class SelectionWait(WaitParameters):
         labels: hands that have all of these.
     """
 
-    names: list[str] = field(default_factory=list)
+    names: list[Name] = field(default_factory=list)
     labels: dict[str, str] = field(default_factory=dict)
 
 
@@ -1383,7 +1384,9 @@ def words(kind: Any) -> str:
     if origin is Literal:
         return " or ".join(f'"{value}"' for value in inner)
     if origin is list:
-        return f"a list of {_PLURAL.get(inner[0], 'objects')}"
+        kind, conditions, _ = parts_of(inner[0])
+        of = "".join(f", {one.description} each" for one in conditions if one.description)
+        return f"a list of {_PLURAL.get(kind, 'objects')}{of}"
     if origin is dict:
         return "an object" if inner[1] is Any else f"an object of {_PLURAL.get(inner[1], 'values')}"
     text = _WORDS.get(kind, "an object")

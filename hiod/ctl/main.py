@@ -34,6 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if argv is None else list(argv)
     wants_json = "--json" in words
     verb = ""
+    if sys.stdout is None:  # closed by whoever called: nobody reads
+        sys.stdout = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
     try:
         parsed = arguments.parse(words)
         verb = parsed.verb
@@ -48,9 +50,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except BrokenPipeError:
         # The reader (head, less) has what it wanted; without this Python complains at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        _let_go_of_output()
         return DONE
+    except OSError as ex:
+        _let_go_of_output()
+        sys.stderr.write(f"hiodctl {verb}: what came of it cannot be written: {ex.strerror}\n")
+        return REFUSED
     return code
+
+
+def _let_go_of_output() -> None:
+    """Throw away what standard output still holds, or Python would fail on it at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _view() -> render.View:

@@ -689,3 +689,19 @@ def test_the_socket_is_looked_for_in_the_documented_order():
         "--user",
     )
     assert find_socket(None, user=False, environ={}, uid=5) == ("/run/hiod/admin.sock", "system")
+
+
+def test_output_that_cannot_be_written_is_one_sentence(toy):
+    toy.answers["list"] = {"hands": [], "seq": 0}
+    argv = [sys.executable, "-m", "hiod", "ctl", "--socket", str(toy.path), "list"]
+
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(argv, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    closed = subprocess.run(
+        ["sh", "-c", 'exec "$@" >&-', "sh", *argv], stderr=subprocess.PIPE, text=True, check=False
+    )
+
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "cannot be written: No space left on device" in done.stderr
+    assert (closed.returncode, closed.stderr) == (0, "")

@@ -116,7 +116,7 @@ def test_the_first_problem_is_varlinks_parameter() -> None:
 @pytest.mark.parametrize(
     ("method", "given", "message"),
     [
-        ("list", {"names": "a"}, "must be a list of strings"),
+        ("list", {"names": "a"}, "must be a list of strings, at most 128 characters each"),
         ("list", {"labels": {"a": 1}}, "must be an object of strings"),
         ("status", {"name": 3}, "must be a string"),
         ("scale", {"name": "a", "count": 1.5}, "must be a whole number from 0 to 10000"),
