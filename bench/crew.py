@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from hiod.admin.client import Client
+from hiod.admin.client import Client, NoBoss
 from hiod.errors import AdminError
 
 if TYPE_CHECKING:
@@ -72,16 +72,16 @@ class Crew:
         argv += ["--runtime-dir", str(top / "r"), "--state-dir", str(top / "s")]
         self.boss = subprocess.Popen(argv, stderr=(top / "log").open("wb"))
         deadline = time.monotonic() + WAIT_S
-        while not Path(self.socket).exists() and time.monotonic() < deadline:
-            time.sleep(0.01)
-        self.client = Client(self.socket, timeout_s=WAIT_S)
         while True:
-            try:
+            try:  # bound is not yet listening, and it looks for what an earlier boss left
+                self.client = Client(self.socket, timeout_s=WAIT_S)
                 self.add("first")  # so that the launcher is there before the clock runs
-            except AdminError:
+            except (AdminError, NoBoss):
                 if time.monotonic() >= deadline:
+                    self.boss.terminate()
+                    self.boss.wait(WAIT_S)
                     raise
-                time.sleep(0.02)  # it still looks for what an earlier boss left
+                time.sleep(0.02)
             else:
                 return
 
@@ -99,13 +99,15 @@ class Crew:
 @contextmanager
 def crew() -> Iterator[Crew]:
     top = Path(tempfile.mkdtemp(prefix="hb"))
-    made = Crew(top)
     try:
-        yield made
+        made = Crew(top)
+        try:
+            yield made
+        finally:
+            made.client.close()
+            made.boss.terminate()
+            made.boss.wait(WAIT_S)
     finally:
-        made.client.close()
-        made.boss.terminate()
-        made.boss.wait(WAIT_S)
         shutil.rmtree(top)
 
 

@@ -19,7 +19,7 @@ import crew
 import roundtrip
 
 HERE = Path(__file__).parent
-OTHERS = ("launching", "memos", "scheduler", "watching", "admin", "library")
+OTHERS = ("launching", "memos", "scheduler", "watching", "admin", "library", "peers")
 
 
 def main() -> None:
