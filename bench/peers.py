@@ -423,12 +423,12 @@ def had(package: str) -> str:
             subprocess.run(make, check=True, capture_output=True, timeout=2 * WAIT_S)
         if subprocess.run(ask, check=False, capture_output=True, timeout=WAIT_S).returncode:
             subprocess.run(pip, check=True, capture_output=True, timeout=3 * WAIT_S)
-        got = subprocess.run(ask, check=True, capture_output=True, text=True, timeout=WAIT_S)
+        got = subprocess.run(ask, check=True, capture_output=True, timeout=WAIT_S)
     except (OSError, subprocess.SubprocessError) as why:
         said = (getattr(why, "stderr", None) or b"").decode(errors="replace").strip()
         print(f"{package} cannot be had: {said.splitlines()[-1] if said else why}", flush=True)
         return ""
-    return got.stdout.strip()
+    return got.stdout.decode().strip()
 
 
 def hio_too() -> None:
