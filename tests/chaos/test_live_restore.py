@@ -25,6 +25,8 @@ SUPPORT = Path(__file__).parents[1] / "support"
 LONG = os.environ.get("HIOD_CHAOS") == "1"
 HANDS, DEATHS = (100, 20) if LONG else (20, 5)
 TOCK_S = 0.25 if LONG else 0.05
+# Memos that each of a few hands gets while there is no boss, and by how much it may grow meanwhile.
+ALONE, GROWTH_KB = 300_000 if LONG else 12_000, 1024
 SEED = int(os.environ.get("HIOD_SEED", "7"))
 
 
@@ -107,3 +109,50 @@ def test_hands_that_talk_live_on_while_their_boss_is_killed_again_and_again(
         assert min(book["sent"].values()) > 0
     assert len(boss.events("hand.spawned")) == HANDS
     assert boss.events("hand.lost", "hand.died", "process.unknown", "launcher.gone") == []
+
+
+def figures(boss: Boss, name: str) -> dict[str, int]:
+    """Return what a reporter wrote down last."""
+    path = boss.state / "hands" / name / "figures.json"
+    return dict(json.loads(path.read_text())) if path.exists() else {}
+
+
+def test_hands_without_a_boss_for_long_work_on_and_take_no_more_memory(
+    bosses: Callable[[], Boss],
+) -> None:
+    boss = bosses().start()
+    chatter = {"ref": "chatter:Chatter", "opts": {"count": 4, "burst": 20}, "tock": 0.01}
+    boss.add(
+        "chat", doers=[chatter, "chatter:Reporter"], path=[str(SUPPORT)], count=4,
+        health={"beat_s": 0.5}, log="null",
+    )  # fmt: skip
+    before = identities(boss)
+    boss.kill()
+    for name in before:
+        (boss.state / "hands" / name / "begin").touch()
+
+    # What the boss is to have is kept up to a thousand memos and refused from then on; there is
+    # little else that has not gone.
+    def settled(least: int) -> dict[str, dict[str, int]] | None:
+        seen = {name: figures(boss, name) for name in before}
+        calm = all(
+            one and one["refused"] and 1000 <= one["outbox"] < 1200 and one["received"] > least
+            for one in seen.values()
+        )
+        return seen if calm else None
+
+    first = wait_until(lambda: settled(2_000), 60)
+    last = wait_until(lambda: settled(max(one["received"] for one in first.values()) + ALONE), 550)
+    for name in before:
+        assert last[name]["told"] == first[name]["told"] >= 990  # beside beats
+        assert last[name]["own_kb"] - first[name]["own_kb"] < GROWTH_KB, (first, last)
+
+    boss.start()
+    assert identities(boss) == before
+    for name in before:
+        boss.until(name, outbox=0)
+    books = hush(boss, list(before))
+    assert all(book["wrong"] == [] and book["drops"] == {} for book in books.values()), books
+    told = sum(one["told"] for one in last.values())
+    assert boss.ask("about")["figures"]["memos.to_boss"] == told
+    assert identities(boss) == before

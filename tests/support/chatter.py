@@ -26,13 +26,15 @@ class Chatter(CrewDoer):
     Args:
         count: how many hands of this definition there are; it writes to the next three.
         pad: letters in each memo beside the number.
+        burst: memos each peer gets at a time.
     """
 
     tags = ("NUMBER", "HUSH")
 
-    def __init__(self, *, count: int, pad: int = 0, **kwa: Any) -> None:
+    def __init__(self, *, count: int, pad: int = 0, burst: int = 1, **kwa: Any) -> None:
         super().__init__(**kwa)
         self.count = count
+        self.burst = burst
         self.pad = "x" * pad
         self.hushed = False
         self.sent: dict[str, int] = {}
@@ -50,7 +52,7 @@ class Chatter(CrewDoer):
             yield tock
             if self.hushed or not set(self.sent) <= set(self.crewer.addrByName):
                 continue
-            for name in self.sent:
+            for name in list(self.sent) * self.burst:
                 load = {"n": self.sent[name] + 1, "gen": self.crewer.generation, "pad": self.pad}
                 if self.tell(name, "NUMBER", load):
                     self.sent[name] += 1
@@ -84,6 +86,44 @@ class Chatter(CrewDoer):
         fresh = self.place.with_suffix(".new")
         fresh.write_text(text)
         fresh.rename(self.place)
+
+
+class Reporter(CrewDoer):
+    """Tells the boss all it can until that is refused, and goes on writing down how its hand is.
+
+    It begins when there is a file ``begin`` in its state directory.
+    In ``figures.json`` in its state directory: memos the boss is to have (``told``), those that
+    were refused, memos of all kinds received and not yet sent, and its own pages of memory.
+    """
+
+    def __init__(self, *, tock: float = 0.05, most_refused: int = 50, **kwa: Any) -> None:
+        super().__init__(tock=tock, **kwa)
+        self.most_refused = most_refused
+        self.told = self.refused = 0
+
+    def recur(self, tock: float) -> Generator[float, float, bool]:
+        place = Path(os.environ["HIOD_STATE_DIR"]) / "figures.json"
+        fresh, begin = place.with_suffix(".new"), place.with_name("begin")
+        while True:
+            yield tock
+            if not begin.exists():
+                continue
+            for _ in range(50):
+                if self.refused < self.most_refused:
+                    if self.tell("boss", "NEWS", {"n": self.told + 1, "pad": "x" * 200}):
+                        self.told += 1
+                    else:
+                        self.refused += 1
+            status = Path("/proc/self/status").read_text().partition("RssAnon:")[2]
+            figures = {
+                "told": self.told,
+                "refused": self.refused,
+                "received": self.crewer.memosReceived,
+                "outbox": self.crewer.outboxDepth,
+                "own_kb": int(status.split()[0]),
+            }
+            fresh.write_text(json.dumps(figures))
+            fresh.rename(place)
 
 
 class Mortal(CrewDoer):
