@@ -57,7 +57,7 @@ def test_a_stuck_hand_is_restarted_if_that_is_allowed_and_counts_as_a_failure(sh
     assert row["restarts"] == 1
     status = shared.ask("status", name="r")
     assert status["restart"]["failures"] == 1
-    assert status["deaths"][0]["asked_by"] == "hiod"
+    assert status["deaths"][0]["asked_by"].startswith("hiod: stuck")
     told = [one["event"] for one in shared.events(hand="r")]
     assert told.index("hand.degraded") < told.index("hand.dumped") < told.index("hand.restarting")
 
