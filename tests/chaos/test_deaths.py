@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import pytest
 
 if TYPE_CHECKING:
@@ -216,10 +217,12 @@ def watch_births(boss: Boss) -> Iterator[int]:
 
 
 def kill_launchers(boss: Boss) -> None:
-    """Kill what the launchers of a boss are, found by their sockets."""
-    for pid, words in boss.processes().items():
-        if "launcher --runtime" in words and os.getsid(pid) == pid:
-            os.kill(pid, signal.SIGKILL)
+    """Kill a boss's launchers. A newborn hand still looks like its launcher, but is its child."""
+    alike = {pid for pid, words in boss.processes().items() if "launcher --runtime" in words}
+    for pid in alike:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if psutil.Process(pid).ppid() not in alike:
+                os.kill(pid, signal.SIGKILL)
 
 
 def assert_one_process_each(boss: Boss, number: int) -> None:
