@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
+from support.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -219,10 +220,14 @@ def watch_births(boss: Boss) -> Iterator[int]:
 def kill_launchers(boss: Boss) -> None:
     """Kill a boss's launchers. A newborn hand still looks like its launcher, but is its child."""
     alike = {pid for pid, words in boss.processes().items() if "launcher --runtime" in words}
+    launchers = []
     for pid in alike:
         with contextlib.suppress(psutil.NoSuchProcess):
-            if psutil.Process(pid).ppid() not in alike:
-                os.kill(pid, signal.SIGKILL)
+            process = psutil.Process(pid)
+            if process.ppid() not in alike:
+                process.kill()
+                launchers.append(pid)
+    wait_until(lambda: not set(launchers) & set(boss.processes()))
 
 
 def assert_one_process_each(boss: Boss, number: int) -> None:
