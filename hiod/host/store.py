@@ -300,7 +300,7 @@ class Store:
             if isinstance(ex, sqlite3.ProgrammingError):
                 raise  # ours: closed, another thread, a value that is none
             raise StoreError(f"cannot write the state database {self.path}: {ex}") from ex
-        except BaseException:
+        except BaseException:  # whatever it is, no half turn stays open
             self._roll_back()
             raise
         self._trim_at_seq, self._deaths_since_trim = trimmed
@@ -515,7 +515,7 @@ def _connect(path: Path) -> sqlite3.Connection:
         # The write lock at once: a second opener is refused here and not at its first turn.
         db.execute("BEGIN EXCLUSIVE")
         db.execute("COMMIT")
-    except BaseException:
+    except BaseException:  # whatever it is, nothing half made stays
         db.close()
         raise
     return db
