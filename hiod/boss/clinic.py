@@ -157,7 +157,7 @@ class Clinic:
         if what == "dump" and hand.spec.doers is not None and station.words is not None:
             station.dump_from = station.dump_to = os.fstat(station.words).st_size
             station.dump_by = boss.now() + DUMP_WAIT_S
-            boss.signal_hand(name, DUMP_SIGNAL)
+            boss.processes.signal(name, DUMP_SIGNAL)
             heapq.heappush(self._checks, (boss.now() + DUMP_LOOK_S, name))
         elif what == "restart":
             why = f"{verdict} (health.on_fail = restart)"

@@ -165,7 +165,7 @@ class Desk:
         return names
 
     def _no_such(self, name: str) -> AdminError:
-        known = [*self._boss.hands, *self._boss.members]
+        known = [*self._boss.hands, *self._boss.membership.members]
         near = difflib.get_close_matches(name, dict.fromkeys(known), n=3, cutoff=0.6)
         return AdminError("NoSuchHand", name=name, near=near)
 
@@ -176,7 +176,7 @@ class Desk:
 
     def _do_about(self, request: Request) -> None:
         boss = self._boss
-        boss.outlook.look(boss.members)
+        boss.outlook.look(boss.membership.members)
         states: dict[str, int] = {}
         for hand in boss.hands.values():
             states[str(hand.state)] = states.get(str(hand.state), 0) + 1
@@ -217,7 +217,7 @@ class Desk:
                 hands=parents.count(one),
                 older=one.version not in {"", self._version},
             )
-            for one in boss.launchers
+            for one in boss.processes.launchers
         ]
 
     def _do_list(self, request: Request) -> None:
@@ -227,7 +227,7 @@ class Desk:
             names = self._chosen(request)
         rows = self._rows(names)
         outlook = boss.outlook
-        outlook.look(boss.members)
+        outlook.look(boss.membership.members)
         request.reply(
             schema.ListReply(
                 hands=rows, seq=boss.ledger.seq, pending=outlook.pending, files=outlook.files
@@ -258,7 +258,7 @@ class Desk:
         if hand.name in boss.clinic.watch:
             boss.clinic.examine(hand.name)
             tree = boss.clinic.watch.tree(hand.name)
-        member = boss.members.get(roster.base_of(hand))
+        member = boss.membership.members.get(roster.base_of(hand))
         request.reply(
             views.status(
                 hand,
@@ -269,7 +269,7 @@ class Desk:
                 tree=tree,
                 deaths=boss.ledger.deaths(hand.name, limit=DEATHS_SHOWN),
                 source=member.source if member is not None else roster.RUNTIME,
-                log=boss.order_for(hand)["log"],
+                log=boss.processes.order_for(hand)["log"],
             )
         )
 
@@ -284,7 +284,7 @@ class Desk:
         for name in names:
             hand, station = boss.hands[name], boss.station(name)
             boss.clinic.examine(name)
-            order = boss.order_for(hand)
+            order = boss.processes.order_for(hand)
             deaths = [views.death(one) for one in boss.ledger.deaths(name, limit=1)]
             waiting = [
                 other.name
@@ -365,7 +365,7 @@ class Desk:
 
     def _change(self, change: roster.Change) -> schema.Change:
         boss = self._boss
-        had = boss.members.get(change.name)
+        had = boss.membership.members.get(change.name)
         hands = [hand.name for hand in roster.hands_of(boss.roll, change.name)]
         if change.member is None:
             return schema.Change(name=change.name, action="remove", how="stop", hands=hands)
@@ -388,8 +388,8 @@ class Desk:
         if request.params.names or request.params.labels:
             chosen = {roster.base_of(boss.hands[name]) for name in self._chosen(request)}
         else:
-            chosen = set(boss.members)
-        found = [member.spec for name, member in boss.members.items() if name in chosen]
+            chosen = set(boss.membership.members)
+        found = [member.spec for name, member in boss.membership.members.items() if name in chosen]
         request.reply(
             schema.ExportReply(
                 text=specs.crew_file(found), specs=[specs.dump_sparse(spec) for spec in found]
@@ -459,7 +459,7 @@ class Desk:
         outcomes = [
             schema.Outcome(
                 name=name,
-                changed=self._boss.signal_hand(name, number),
+                changed=self._boss.processes.signal(name, number),
                 state=_state(self._boss.hands[name]),
             )
             for name in names
@@ -490,13 +490,15 @@ class Desk:
         params = request.params
         spec, problems = specs.parse(params.spec, defaults=boss.config.defaults)
         if spec is not None:
-            others = [member.spec for name, member in boss.members.items() if name != spec.name]
+            others = [
+                member.spec for name, member in boss.membership.members.items() if name != spec.name
+            ]
             problems = specs.check_crew([*others, spec])
             if (why := boss.around.places.too_long(spec)) is not None:
                 problems.append(Problem("spec.name", "too_long", why))
         if spec is None or problems:
             raise AdminError("BadSpec", problems=[one.asdict() for one in problems])
-        had = boss.members.get(spec.name)
+        had = boss.membership.members.get(spec.name)
         member = roster.Member(spec, roster.RUNTIME)
         if had is not None and had.spec == spec:
             names = [hand.name for hand in roster.hands_of(boss.roll, spec.name)]
@@ -510,10 +512,10 @@ class Desk:
             why = f"{leaving[0]} is still leaving the crew; try again when it is gone"
             raise conflict("leaving", why, spec.name, leaving)
         by = self._by(request)
-        boss.enlist(member, by=by)
-        boss.line_up()
+        boss.membership.enlist(member, by=by)
+        boss.membership.line_up()
         if had is not None:
-            boss.revise(had.spec, spec, by=by)
+            boss.membership.revise(had.spec, spec, by=by)
         names = [name for name, _ in specs.instances(spec)]
         self._promise(request, dict.fromkeys(names, True))
 
@@ -534,14 +536,14 @@ class Desk:
                 why = f'"{base}" is named in after of {", ".join(needed)}'
                 raise conflict("needed", why, base, needed)
         for base in bases:
-            boss.dismiss(base, by=self._by(request))
+            boss.membership.dismiss(base, by=self._by(request))
         self._promise(request, dict.fromkeys((*names, *empty), True))
 
     def _empty(self, params: Any) -> list[str]:
         """Return the definitions that are meant and have no hands: their count is 0."""
         return [
             name
-            for name, member in self._boss.members.items()
+            for name, member in self._boss.membership.members.items()
             if member.spec.count == 0
             and (not params.names or any(fnmatch.fnmatchcase(name, one) for one in params.names))
             and params.labels.items() <= dict(member.spec.labels).items()
@@ -550,7 +552,7 @@ class Desk:
     def _do_scale(self, request: Request) -> None:
         boss = self._boss
         params = request.params
-        had = boss.members.get(params.name)
+        had = boss.membership.members.get(params.name)
         if had is None:
             raise self._no_such(params.name)
         if had.spec.count is None:
@@ -559,9 +561,9 @@ class Desk:
         member = replace(had, spec=replace(had.spec, count=params.count))
         before = {hand.name for hand in roster.hands_of(boss.roll, params.name)}
         by = self._by(request)
-        new = boss.enlist(member, by=by)
-        boss.line_up()
-        boss.revise(had.spec, member.spec, by=by)
+        new = boss.membership.enlist(member, by=by)
+        boss.membership.line_up()
+        boss.membership.revise(had.spec, member.spec, by=by)
         gone = [name for name in before if boss.hands[name].leaving]
         if gone:
             self._promise(request, dict.fromkeys(gone, True))
@@ -579,7 +581,7 @@ class Desk:
         boss.config = config
         self.when_applying()
         there = set(boss.hands)
-        boss.apply(config.hands, by=self._by(request))
+        boss.membership.apply(config.hands, by=self._by(request))
         boss.ledger.tell("config.reloaded", summary=f"{len(shown)} changed")
         restarted = {name for one in shown if one.how == "restart" for name in one.hands}
         going = request.params.wait == "gone"
@@ -604,7 +606,7 @@ class Desk:
             return
         boss.config = config
         self.when_applying()
-        changes = boss.apply(config.hands, by=by)
+        changes = boss.membership.apply(config.hands, by=by)
         boss.ledger.tell("config.reloaded", summary=f"{len(changes)} changed")
 
     def _do_shutdown(self, request: Request) -> None:

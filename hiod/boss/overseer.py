@@ -1,9 +1,11 @@
 """The boss: gathers what happened, asks the rules, does what they say.
 
 Decides nothing about a hand itself: every event goes through ``rules.policy``, every question of
-membership and order through ``rules.roster``. What must be done is written down first, in one
-transaction a turn, then done. Invariant: this process never imports user code, and nothing a peer
-sends raises out of ``recur``.
+order through ``rules.roster``. Its parts speak to it through ``feed``, ``put``, ``note`` and
+``stop``: ``processes`` and ``switchboard`` hear and tell, ``clinic`` and ``readiness`` watch,
+``membership`` changes the crew, ``adopting`` begins. What must be done is written down first, in
+one transaction a turn, then done. Invariant: this process never imports user code, and nothing a
+peer sends raises out of ``recur``.
 """
 
 from __future__ import annotations
@@ -11,27 +13,28 @@ from __future__ import annotations
 import heapq
 import math
 import os
-import select
 import signal
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hiod.base.multidoing import Bosser, MultiDoerBase
+from hiod.boss import adopting
 from hiod.boss.clinic import UP, Clinic
-from hiod.boss.launchers import Launchers
+from hiod.boss.membership import Membership
+from hiod.boss.processes import Processes
 from hiod.boss.readiness import Readiness
 from hiod.boss.stations import Station
 from hiod.boss.switchboard import Switchboard
 from hiod.core.uxd.peermemoing import PeerMemoer
-from hiod.errors import LauncherError, SizeError, SpawnError
-from hiod.host import launching, procs
-from hiod.rules import adoption, health, policy, roster, specs
+from hiod.errors import SpawnError
+from hiod.host import procs
+from hiod.rules import policy, roster
 from hiod.rules import records as r
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable
 
     from hiod.boss.config import Config
     from hiod.boss.ledger import Ledger
@@ -77,7 +80,7 @@ class Overseer(Bosser):
     """A Bosser that keeps a crew by rules, through launchers, over its own death.
 
     Attributes:
-        members: the wanted crew: definitions by name.
+        membership: the wanted crew; processes: what runs of it.
         hands: the actual crew: hands by name; departed are those that left in this turn.
         stations: what is known of each hand beyond the rules.
         outcome: how the boss ends: None while it runs, ``stop`` or ``keep``.
@@ -110,7 +113,6 @@ class Overseer(Bosser):
         self.ledger = ledger
         self.config = config
         self.outlook = outlook
-        self.members: dict[str, roster.Member] = {}
         self.hands: dict[str, r.Hand] = {}
         self.departed: dict[str, r.Hand] = {}
         self.stations: dict[str, Station] = {}
@@ -120,17 +122,16 @@ class Overseer(Bosser):
         self.on_reload: Callable[[str], None] = lambda _by: None
         self.after_turn: list[Callable[[set[str]], None]] = []
         self.deadlines: list[Callable[[], float]] = []
+        self.membership = Membership(self)
         self.clinic = Clinic(self, procs.Watch())
         self.switchboard = Switchboard(self)
         self.readiness = Readiness(self, around.places.mailboxes)
         self.deadlines += [self.readiness.next_at, self.switchboard.next_at]
-        self.launchers = Launchers(
-            str(around.places.runtime),
+        self.processes = Processes(
+            self,
+            mailroom,
             lambda: {"boss": around.memo_fd, **mailroom.fds(), **self.readiness.held()},
-            around.nofile,
-            self._launcher_started,
         )
-        self.launchers.cgroup = around.groups.launcher
         self._survey = survey
         self._mailroom = mailroom
         self._events: list[tuple[str, r.Event]] = []
@@ -141,10 +142,6 @@ class Overseer(Bosser):
         self._late: list[str] = []  # spawned in this turn: their REG may have come before the news
         self._alarms: list[tuple[float, str]] = []
         self._signalled = around.signals
-        self._orphans = select.epoll()
-        self._orphan_of: dict[int, str] = {}
-        self._told_ends: set[str] = set()  # of hands that ended while there was no boss
-        self._tidy = False  # launchers may have become idle, or are gone
         self._settle_at = math.inf
         self._expected_at = math.inf
         self._order_new = True
@@ -155,12 +152,11 @@ class Overseer(Bosser):
     @property
     def roll(self) -> roster.Crew:
         """The wanted and the actual crew, as the roster reads them."""
-        return roster.Crew(self.members, self.hands)
+        return roster.Crew(self.membership.members, self.hands)
 
     def fds(self) -> tuple[int, ...]:
-        """Await memos, launchers and the ends of hands that have no launcher any more."""
-        own = (self.launchers.fileno(), self._orphans.fileno(), self.readiness.fileno())
-        return (*super().fds(), *own)
+        """Await memos, what launchers and programs say, and the ends of orphans."""
+        return (*super().fds(), *self.processes.fds(), self.readiness.fileno())
 
     def station(self, name: str) -> Station:
         """Return what is known of a hand beyond the rules."""
@@ -181,10 +177,10 @@ class Overseer(Bosser):
         MultiDoerBase.enter(self, temp=temp)
         self._open(temp)
         found = self._survey
-        self.members = dict(found.members)
+        self.membership.members.update(found.members)
         self.ledger.know({name: hand for name, (hand, _) in found.hands.items()})
         for launcher in found.launchers:
-            self.launchers.have(launcher)
+            self.processes.launchers.have(launcher)
         self.readiness.take(found.mailboxes)
         for name, fd in found.mailboxes.items():
             self._mailroom.take(name, fd)
@@ -192,9 +188,12 @@ class Overseer(Bosser):
         self.ledger.tell("boss.started", version=found.version, pid=os.getpid(), mode=mode)
         for event, facts in found.notes:
             self.ledger.tell(event, **facts)
-        self._adopt_crew(found)
+        told_ends = adopting.adopt(self, found)
         if found.cold:
-            self._begin()
+            rested = {name for name, hand in self.hands.items() if hand.state in r.RESTING}
+            self._decide()
+            adopting.begin(self, rested, told_ends)
+        self._settle_at = self.now() + (0.0 if found.cold else self.config.boss.settle_s)
         self.wake()
 
     def force(self, signum: int | None = None, frame: Any = None) -> None:
@@ -210,8 +209,7 @@ class Overseer(Bosser):
         self.clinic.excuse(tyme - self._expected_at)
         # What a hand said before it ended comes before its end.
         self.readiness.hear()
-        self._hear_launchers()
-        self._hear_orphans()
+        self.processes.hear()
         self.service()
         self._hear_signals()
         self._hear_alarms()
@@ -223,7 +221,7 @@ class Overseer(Bosser):
             if not self._events:
                 break
         self._turning = False
-        self._tidy_up()
+        self.processes.tidy()
         self.switchboard.greet_more()
         if self.outcome is None:
             self.switchboard.send_book()
@@ -244,14 +242,13 @@ class Overseer(Bosser):
         self.ledger.tell("boss.stopped", how=how)
         self.ledger.commit()
         self.readiness.close(stopped=stopped)
-        self.launchers.close(retire=stopped)
+        self.processes.close(retire=stopped)
         if stopped:
             for name in list(self.hands):
                 self._mailroom.drop(name)
         for station in self.stations.values():
             station.close()
         self._mailroom.close()
-        self._orphans.close()
         MultiDoerBase.exit(self)
         self.close()
         if stopped:
@@ -274,118 +271,6 @@ class Overseer(Bosser):
         others = [again, *(deadline() for deadline in self.deadlines)]
         return min(first, settle, self.clinic.next_at(self.now()), self.dueAt(), *others)
 
-    # ------------------------------------------------------------------ adoption
-
-    def _adopt_crew(self, found: Survey) -> None:
-        """Go on with the hands of an earlier boss, mourn those that ended since."""
-        now = self.now()
-        findings = adoption.judge(
-            found.hands,
-            found.seen,
-            found.ends,
-            found.alive,
-            boot_id=found.boot_id,
-            tokens={name: self.token_of(hand) for name, (hand, _) in found.hands.items()},
-            now=now,
-        )
-        self.hands = dict(findings.hands)
-        for name, launcher_id in findings.adopted.items():
-            self._take_over(name, launcher_id)
-        for name, ended in findings.ended.items():
-            self._mourn_absent(name, ended)
-        for one in findings.unknown:
-            self.ledger.tell("process.unknown", pid=one.process.pid, claims=one.name)
-        for ended in findings.stale:
-            self._forget_end(self.launchers.get(ended.launcher), ended.name, ended.generation)
-        found.let_go()
-        self._tidy = not found.cold
-        if not found.cold:
-            self._finish_stops()
-        self.line_up()
-        self.readiness.settle()
-        for name in self.hands:
-            self._set_alarm(name)
-        self._dirty.update(self.hands)
-        if not found.cold:
-            self.ledger.tell(
-                "boss.adopted", adopted=len(findings.adopted), ended=len(findings.ended)
-            )
-            self._tell_pending()
-        self._settle_at = now + (0.0 if found.cold else self.config.boss.settle_s)
-
-    def _tell_pending(self) -> None:
-        """Say that the crew files would have this crew be another."""
-        self.outlook.look(self.members)
-        if self.outlook.pending:
-            self.ledger.tell("config.pending", count=self.outlook.pending)
-
-    def _finish_stops(self) -> None:
-        """Go on with stops that an earlier boss had accepted and not come to yet."""
-        for hand in list(self.hands.values()):
-            unwanted = hand.leaving or hand.wanted is r.Wanted.DOWN
-            if unwanted and hand.state not in r.RESTING and hand.state is not r.State.STOPPING:
-                event = r.StopAsked(hand.wanted_by or "hiod", hand.wanted_at, leaving=hand.leaving)
-                self.stop([hand.name], event)
-
-    def _take_over(self, name: str, launcher_id: str | None) -> None:
-        """Go on with a living hand."""
-        hand, station = self.hands[name], self.station(name)
-        station.token = self.token_of(hand)
-        station.launcher = self.launchers.get(launcher_id)
-        station.pidfd, station.words = self._survey.fds.pop((name, hand.generation), (None, None))
-        station.adopted_at = time.time()
-        station.log = _file_of(hand, self.order_for(hand))
-        station.answered = not hand.registered
-        if hand.process is not None:
-            if station.launcher is None:
-                self._watch_orphan(name, hand.process)
-            self.clinic.begin(hand, hand.process)
-            if hand.state in UP:
-                self.clinic.attend(hand)
-            self.ledger.tell(
-                "hand.adopted", hand=name, pid=hand.process.pid, generation=hand.generation
-            )
-        self.readiness.adopt(hand)
-        if hand.addr:
-            # One of hio's: it knows no HEY, and takes whoever speaks from the boss's address.
-            station.hio = station.answered = True
-            self.switchboard.move(name, station, hand.addr)
-        elif hand.registered or hand.spec.doers is not None:
-            self.switchboard.greet(name)
-
-    def _mourn_absent(self, name: str, ended: adoption.Ended | None) -> None:
-        """Take in the end of a hand that ended while there was no boss."""
-        hand, station = self.hands[name], self.station(name)
-        _, station.words = self._survey.fds.pop((name, hand.generation), (None, None))
-        station.log = _file_of(hand, self.order_for(hand))
-        end = r.End(at_wall=time.time()) if ended is None else ended.end
-        self.ledger.tell("hand.lost", hand=name, how=end.words, generation=hand.generation)
-        self._events.append((name, r.Exited(end, station.last_words().gist)))
-        if ended is not None:
-            self._told_ends.add(name)
-            self._forget_end(self.launchers.get(ended.launcher), name, ended.generation)
-
-    def _begin(self) -> None:
-        """Start afresh: nobody is alive, and the files say who is in the crew.
-
-        A hand whose end a launcher has told goes on as its rules say: only its boss was away.
-        """
-        rested = {name for name, hand in self.hands.items() if hand.state in r.RESTING}
-        self._decide()
-        now = self.now()
-        for name, hand in list(self.hands.items()):
-            if hand.leaving or roster.base_of(hand) not in self.members:
-                self._forget_hand(name, "the crew files")
-            else:
-                if name not in self._told_ends:
-                    self.hands[name] = adoption.refreshed(hand, now)
-                    self._set_alarm(name)
-                if name in rested:
-                    self._open_mailbox(name)
-                else:
-                    self._keep_mailbox(name)
-        self.apply(self.config.hands, by="the crew files", first=True)
-
     # ------------------------------------------------------------------ gather
 
     def _hear_signals(self) -> None:
@@ -405,146 +290,6 @@ class Overseer(Bosser):
             hand = self.hands.get(name)
             if hand is not None and hand.wake_at == at:
                 self._events.append((name, r.TimeCame()))
-
-    def _set_alarm(self, name: str) -> None:
-        at = self.hands[name].wake_at
-        if at < math.inf:
-            heapq.heappush(self._alarms, (at, name))
-
-    def _hear_launchers(self) -> None:
-        for launcher, message in self.launchers.take():
-            match message:
-                case launching.Spawned():
-                    self._hear_spawned(launcher, message)
-                case launching.Refused():
-                    if self._is_current(message.name, message.generation):
-                        refused = r.Refused(
-                            message.step, message.message, message.errno, message.path
-                        )
-                        self._no_process(message.name, refused)
-                case launching.Exited():
-                    self._hear_exited(launcher, message)
-                case launching.Stray():
-                    self.ledger.tell(
-                        "launcher.stray",
-                        pid=message.pid,
-                        comm=message.comm,
-                        left_by=message.name or "an unknown hand",
-                    )
-                case launching.Gone():
-                    self._hear_gone(launcher, message.why)
-                case _:
-                    pass
-
-    def _is_current(self, name: str, generation: int) -> bool:
-        hand = self.hands.get(name)
-        return hand is not None and hand.generation == generation
-
-    def _hear_spawned(self, launcher: launching.Launcher, message: launching.Spawned) -> None:
-        if not self._is_current(message.name, message.generation):
-            for fd in (message.pidfd, message.words):
-                if fd >= 0:
-                    os.close(fd)
-            launcher.sweep(message.name, message.generation)
-            return
-        station = self.station(message.name)
-        station.close()
-        station.pidfd, station.words = held(message.pidfd), held(message.words)
-        station.launcher = launcher
-        process = r.ProcessId(message.pid, message.started_at, message.boot_id)
-        self._events.append((message.name, r.Spawned(process)))
-        self.clinic.begin(self.hands[message.name], process)
-
-    def _hear_exited(self, launcher: launching.Launcher, message: launching.Exited) -> None:
-        name, generation = message.name, message.generation
-        if self._is_current(name, generation):
-            end = r.End(
-                message.code, message.signal, message.core, message.at, message.maxrss_kb * 1024
-            )
-            self._events.append((name, r.Exited(end, self.station(name).last_words().gist)))
-        if message.words >= 0:
-            os.close(message.words)
-        self._tidy = True
-        self._forget_end(launcher, name, generation)
-
-    def _forget_end(self, launcher: launching.Launcher | None, name: str, generation: int) -> None:
-        """Let a launcher forget how a hand ended, once that is on record."""
-
-        def forget() -> None:
-            if launcher is not None:
-                with suppress(LauncherError):
-                    launcher.forget(name, generation)
-
-        self.ledger.once_written(forget)
-
-    def _hear_gone(self, launcher: launching.Launcher, why: str) -> None:
-        """A launcher is gone: its hands live on, watched by their pidfds."""
-        alive = 0
-        self._tidy = True
-        born = self._find_born(launcher)
-        for name, station in self.stations.items():
-            hand = self.hands.get(name)
-            if station.launcher is not launcher or hand is None:
-                continue
-            station.launcher = None
-            process = hand.process or born.get(self.token_of(hand))
-            if process is not None:
-                alive += 1
-                if hand.process is None:
-                    self._events.append((name, r.Spawned(process)))
-                    self.clinic.begin(hand, process)
-                self._watch_orphan(name, process)
-            elif hand.state in r.LIVE:
-                self._no_process(name, r.Refused("launcher", f"its launcher {why}"))
-        if alive or self.outcome is None:
-            self.ledger.tell(
-                "launcher.gone", launcher=launcher.id, pid=launcher.pid, hands=alive, why=why
-            )
-
-    def _find_born(self, launcher: launching.Launcher) -> dict[str, r.ProcessId]:
-        """Look for hands that a launcher made and did not live to tell of, by token."""
-        ordered = [
-            self.token_of(hand)
-            for name, hand in self.hands.items()
-            if hand.process is None
-            and hand.state in r.LIVE
-            and self.station(name).launcher is launcher
-        ]
-        return launching.find_hands(ordered)
-
-    def _tidy_up(self) -> None:
-        """Let go of launchers that are not needed any more; keep what others held."""
-        if not self._tidy or self.outcome is not None:
-            return
-        self._tidy = False
-        busy = [
-            self.stations[name].launcher
-            for name, hand in self.hands.items()
-            if hand.state in r.LIVE and name in self.stations
-        ]
-        needed = any(hand.state not in r.RESTING for hand in self.hands.values())
-        self.launchers.tidy([one for one in busy if one is not None], needed=needed)
-
-    def _watch_orphan(self, name: str, process: r.ProcessId) -> None:
-        """Watch a hand without a launcher; nobody can know how it will end."""
-        station = self.station(name)
-        if station.pidfd is None:
-            station.pidfd = procs.open_pidfd(process)
-        if station.words is None:
-            station.words = launching.find_words(process)
-        if station.pidfd is None:
-            self._events.append((name, r.Exited(r.End(at_wall=time.time()))))
-            return
-        self._orphan_of[station.pidfd] = name
-        self._orphans.register(station.pidfd, select.EPOLLIN)
-
-    def _hear_orphans(self) -> None:
-        for fd, _ in self._orphans.poll(0):
-            self._orphans.unregister(fd)
-            name = self._orphan_of.pop(fd)
-            self.around.groups.kill(name)  # what it left has no launcher to be swept by
-            end = r.End(at_wall=time.time())
-            self._events.append((name, r.Exited(end, self.station(name).last_words().gist)))
 
     def serviceRxMemos(self) -> None:
         """Take in what hands say."""
@@ -576,12 +321,29 @@ class Overseer(Bosser):
         if not self._turning:
             self.wake()
 
+    def put(self, hand: r.Hand) -> None:
+        """Take a hand into the crew, or how it is now; it is written down at the turn's end."""
+        before = self.hands.get(hand.name)
+        self.hands[hand.name] = hand
+        self._dirty.add(hand.name)
+        if hand.wake_at < math.inf and (before is None or before.wake_at != hand.wake_at):
+            heapq.heappush(self._alarms, (hand.wake_at, hand.name))
+
+    def note(self, event: str, name: str, **facts: Any) -> None:
+        """Have something told of a hand, after what was told of it before."""
+        self._actions.append(r.Note(event, name, facts))
+
+    def order_soon(self) -> None:
+        """Have the order of starts and stops looked at: something of it may be new."""
+        self._order_new = True
+        if not self._turning:
+            self.wake()
+
     def said(self, name: str, text: str) -> None:
         """Take note of what a hand says of itself."""
         hand = self.hands[name]
         if text != hand.status:
-            self.hands[name] = policy.said(hand, text)
-            self._dirty.add(name)
+            self.put(policy.said(hand, text))
             self.ledger.tell("hand.status", hand=name, status=text, generation=hand.generation)
 
     def stop(self, names: Iterable[str], event: r.StopAsked) -> None:
@@ -591,11 +353,9 @@ class Overseer(Bosser):
         """
         names = list(names)
         for name in names:
-            self.hands[name] = policy.wants_down(self.hands[name], event)
-        self._dirty.update(names)
+            self.put(policy.wants_down(self.hands[name], event))
         self._stops.update(dict.fromkeys(names, event))
-        self._order_new = True
-        self.wake()
+        self.order_soon()
 
     def _decide(self) -> None:
         """Ask the rules about everything that happened, and about what follows of it."""
@@ -629,11 +389,8 @@ class Overseer(Bosser):
             self._late.append(name)
         if after is hand:
             return
-        self.hands[name] = after
-        self._dirty.add(name)
+        self.put(after)
         self.readiness.follow(after)
-        if after.wake_at != hand.wake_at:
-            self._set_alarm(name)
         if after.state is not hand.state or after.leaving != hand.leaving:
             self._moved(hand, after)
 
@@ -648,26 +405,25 @@ class Overseer(Bosser):
         if rests and before.state not in r.RESTING:
             self._give_up_mail(after.name, f"it is {after.state}")
         elif before.state in r.RESTING and not rests:
-            self._open_mailbox(after.name)
+            self.open_mailbox(after.name)
 
     def _give_up_mail(self, name: str, why: str) -> None:
         """Empty the mailbox of a hand that does not come back by itself."""
         count = self._mailroom.empty(name)
         if count:
             self.ledger.count("memos.dead", count)
-            facts = {"count": count, "why": why}
-            self._actions.append(r.Note("hand.dead_letters", name, facts))
+            self.note("hand.dead_letters", name, count=count, why=why)
 
-    def _open_mailbox(self, name: str) -> None:
+    def open_mailbox(self, name: str) -> None:
         """Let memos wait for a hand that is on its way, and none that came while it was not."""
         self._give_up_mail(name, "it was not there")
-        self._keep_mailbox(name)
+        self.keep_mailbox(name)
 
-    def _keep_mailbox(self, name: str) -> None:
+    def keep_mailbox(self, name: str) -> None:
         """Let memos wait for a hand, whatever becomes of the boss."""
         # What refuses is told when the hand is spawned, which needs the mailbox too.
         with suppress(OSError, SpawnError):
-            self.launchers.keep(name, self._mailroom.bind(name))
+            self.processes.launchers.keep(name, self._mailroom.bind(name))
 
     def _order(self) -> None:
         """Let hands start and stop whose turn it is; say whom the others wait for."""
@@ -676,7 +432,7 @@ class Overseer(Bosser):
                 self._events.append((name, self._stops.pop(name)))
         for name, hand in list(self.hands.items()):
             if hand.leaving and roster.at_rest(hand) and name not in self._stops:
-                self._forget_hand(name, hand.asked_by or hand.wanted_by or "hiod")
+                self.forget_hand(name, hand.asked_by or hand.wanted_by or "hiod")
         if self.outcome is not None or not self.settled:
             return
         for name, why in roster.standing(self.roll).items():
@@ -684,11 +440,10 @@ class Overseer(Bosser):
                 self._events.append((name, r.Cleared()))
             elif self.hands[name].reason != why:
                 before = self.hands[name].reason
-                self.hands[name] = policy.waits(self.hands[name], why)
-                self._dirty.add(name)
+                self.put(policy.waits(self.hands[name], why))
                 # What becomes of the other hand meanwhile is that one's own story.
                 if roster.awaited_in(before) != roster.awaited_in(why):
-                    self._actions.append(r.Note("hand.waiting", name, {"reason": why}))
+                    self.note("hand.waiting", name, reason=why)
 
     # ------------------------------------------------------------------ write down
 
@@ -741,88 +496,17 @@ class Overseer(Bosser):
         for action in actions:
             match action:
                 case r.Spawn(name):
-                    self._spawn(name)
+                    self.processes.spawn(name)
                 case r.SendEnd(name):
                     self.switchboard.say_end(self.hands[name])
                 case r.Signal(name, sig):
-                    self.signal_hand(name, signal.Signals[f"SIG{sig}"])
+                    self.processes.signal(name, signal.Signals[f"SIG{sig}"])
                 case r.Sweep(name):
-                    self._sweep(name)
+                    self.processes.sweep(name)
                 case _:
                     pass
 
-    def _spawn(self, name: str) -> None:
-        """Order a hand's process; what refuses is an event like any other."""
-        hand, station = self.hands[name], self.station(name)
-        station.reset(self.token_of(hand))
-        try:
-            box = self._mailroom.bind(name)
-            self.around.groups.make(name)
-            launcher = self.launchers.make(hand.spec.python)
-            order = self.order_for(hand)
-            if hand.spec.ready.by == "notify":
-                order["notify"] = self.readiness.open(name, launcher)
-                # A program that knows of watchdogs pings at half of this, and is then expected to.
-                usec = round(health.patience_s(hand.spec.health) * 1e6)
-                order["environ"]["WATCHDOG_USEC"] = str(usec)
-            station.print_to(_file_of(hand, order))
-            launcher.spawn(order, box)
-            station.launcher = launcher
-        except SpawnError as error:
-            self._no_process(name, r.Refused(error.step, str(error), error.errno, error.path))
-        except LauncherError as error:
-            self._no_process(name, r.Refused("launcher", str(error)))
-        except SizeError as error:
-            self._no_process(name, r.Refused("mailbox", str(error)))
-        except OSError as error:
-            path = str(error.filename or self._mailroom.path(name))
-            why = f"{error.strerror or error}: {path}"
-            self._no_process(name, r.Refused("mailbox", why, error.errno, path))
-
-    def _no_process(self, name: str, refused: r.Refused) -> None:
-        """Note that the machine would not make a hand's process."""
-        self.station(name).refused = refused
-        self._events.append((name, refused))
-
-    def order_for(self, hand: r.Hand) -> dict[str, Any]:
-        """Return the order that makes a hand's process, with nothing left to resolve."""
-        places = self.around.places
-        return specs.order(
-            hand.spec,
-            instance=hand.name,
-            ordinal=hand.ordinal,
-            generation=hand.generation,
-            token=self.token_of(hand),
-            state_dir=str(places.hand_state(hand.name)),
-            addr=self._mailroom.path(hand.name),
-            boss_name=self.name,
-            boss_addr=str(places.boss_socket),
-            boss_pid=os.getpid(),
-            log_default=self.around.log_default,
-            log_dir=str(places.logs),
-            cgroup=self.around.groups.hand(hand.name),
-        )
-
-    def _launcher_started(self, launcher: launching.Launcher) -> None:
-        self.ledger.tell(
-            "launcher.started", launcher=launcher.id, pid=launcher.pid, python=launcher.python
-        )
-
-    def signal_hand(self, name: str, number: int) -> bool:
-        """Signal a hand's process, through its pidfd only; say whether there was one."""
-        pidfd = self.station(name).pidfd
-        return pidfd is not None and procs.signal_pidfd(pidfd, number)
-
-    def _sweep(self, name: str) -> None:
-        """Kill a hand's process and let its launcher sweep what is left of it."""
-        station = self.station(name)
-        self.signal_hand(name, signal.SIGKILL)
-        self.around.groups.kill(name)
-        if station.launcher is not None:
-            with suppress(LauncherError):
-                station.launcher.sweep(name, self.hands[name].generation)
-
-    def _forget_hand(self, name: str, by: str) -> None:
+    def forget_hand(self, name: str, by: str) -> None:
         """Take a hand out of the crew for good."""
         self.departed[name] = self.hands.pop(name)
         self._dirty.add(name)
@@ -833,92 +517,12 @@ class Overseer(Bosser):
             self.forget(station.addr, "it left the crew")
             station.close()
         self._mailroom.drop(name)
-        self.launchers.drop(name)
+        self.processes.launchers.drop(name)
         self.around.groups.drop(name)
         self.clinic.leave(name)
         self.switchboard.membership_changed()
         self.ledger.drop_hand(name)
-        self._actions.append(r.Note("hand.removed", name, {"by": by}))
-
-    # ------------------------------------------------------------------ the crew
-
-    def enlist(self, member: roster.Member, *, by: str) -> tuple[str, ...]:
-        """Take a definition into the crew, or change it; return the hands that are new."""
-        self.members[member.spec.name] = member
-        self.ledger.put_member(member)
-        for hand in roster.hands_of(self.roll, member.spec.name):
-            if hand.leaving and hand.name in dict(specs.instances(member.spec)):
-                self._events.append((hand.name, r.StartAsked(by, time.time())))
-        new = roster.missing(self.roll, member)
-        for hand in new:
-            self.hands[hand.name] = replace(hand, wanted_by=by, wanted_at=time.time())
-            self._dirty.add(hand.name)
-            self.station(hand.name)
-            self._actions.append(r.Note("hand.added", hand.name, {"by": by}))
-            if hand.wanted is r.Wanted.UP:
-                self._events.append((hand.name, r.StartAsked(by, time.time())))
-        self.switchboard.membership_changed()
-        self._order_new = True
-        self.wake()
-        return tuple(hand.name for hand in new)
-
-    def dismiss(self, name: str, *, by: str) -> None:
-        """Take a definition out of the crew; its hands leave when they have ended."""
-        self.members.pop(name, None)
-        self.ledger.drop_member(name)
-        self.release([hand.name for hand in roster.hands_of(self.roll, name)], by=by)
-
-    def release(self, names: Sequence[str], *, by: str) -> None:
-        """Let hands leave the crew: they are stopped, in order, and then forgotten."""
-        for name in names:
-            self.hands[name] = policy.leaves(self.hands[name])
-            self._dirty.add(name)
-        self.switchboard.membership_changed()
-        self.ledger.want_durable()
-        self.stop(names, r.StopAsked(by, time.time(), leaving=True))
-
-    def apply(
-        self, wanted: Sequence[specs.HandSpec], *, by: str, first: bool = False
-    ) -> tuple[roster.Change, ...]:
-        """Make the crew what the files say, with the least harm."""
-        changes = roster.plan(self.roll, wanted)
-        for change in changes:
-            if change.member is None:
-                self.dismiss(change.name, by=by)
-                continue
-            had = self.members.get(change.name)
-            self.enlist(change.member, by=by)
-            if had is not None:
-                self.revise(had.spec, change.member.spec, by=by, first=first)
-        self.line_up()
-        return changes
-
-    def line_up(self) -> None:
-        """Put the crew in the order in which people look for it in a list."""
-        self.hands = {name: self.hands[name] for name in roster.lined_up(self.roll)}
-
-    def revise(
-        self, old: specs.HandSpec, new: specs.HandSpec, *, by: str, first: bool = False
-    ) -> None:
-        """Carry a changed definition to its hands, each key when it can be applied."""
-        gone = roster.surplus(self.roll, new.name)
-        if gone:
-            self.release(gone, by=by)
-        changed = sorted(key for key in specs.diff(old, new) if key != "count")
-        for hand in roster.hands_of(self.roll, new.name):
-            if hand.leaving:
-                continue
-            # By what it runs by: an earlier change may still wait for its next start.
-            ways = {key: way for key, way in specs.diff(hand.spec, new).items() if key != "count"}
-            restart = not first and "restart" in ways.values()
-            wait = not first and not set(ways.values()) <= {"live"}
-            now_spec = roster.blend(hand.spec, new, ways) if wait else new
-            event = r.Revised(now_spec, new if wait else None, restart=restart, by=by)
-            self._events.append((hand.name, event))
-            if changed:
-                facts = {"by": by, "keys": ", ".join(changed)}
-                self._actions.append(r.Note("hand.revised", hand.name, facts))
-        self.wake()
+        self.note("hand.removed", name, by=by)
 
     # ------------------------------------------------------------------ for the desk
 
@@ -981,14 +585,3 @@ class Overseer(Bosser):
         parts = ", ".join(f"{number} {state}" for state, number in sorted(counts.items()))
         total = len(self.hands)
         return f"{total} hand{'s' if total != 1 else ''}: {parts}"
-
-
-def _file_of(hand: r.Hand, order: Mapping[str, Any]) -> str:
-    """Return the file that a program prints to; empty for Doers, whose last words are their own."""
-    log = str(order["log"])
-    return log if hand.spec.command is not None and log.startswith("/") else ""
-
-
-def held(fd: int) -> int | None:
-    """Return a received descriptor; None for one there was no room for."""
-    return fd if fd >= 0 else None

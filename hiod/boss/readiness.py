@@ -244,7 +244,7 @@ class Readiness:
         """Have launchers let go of a socket one of them held."""
         if listening.held:
             listening.held = False
-            self._boss.launchers.drop(f"{name}{SUFFIX}")
+            self._boss.processes.launchers.drop(f"{name}{SUFFIX}")
 
     def _hush(self, name: str) -> None:
         """Close a hand's socket and remove its path."""
@@ -260,7 +260,7 @@ class Readiness:
     # ------------------------------------------------------------------ addresses
 
     def _begin(self, hand: r.Hand) -> None:
-        to = str(self._boss.order_for(hand)["ready_to"])
+        to = str(self._boss.processes.order_for(hand)["ready_to"])
         trial = self._trials[hand.name] = _Trial(doors(to, split_target(to)))
         self._try(hand.name, trial, self._boss.now())
 
