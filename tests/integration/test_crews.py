@@ -480,7 +480,7 @@ def test_scale_to_none_keeps_the_definition(crew):
     assert crew.row("b-0")["state"] == "ready"
 
 
-def test_a_rolling_restart_stops_at_the_first_that_fails(crew):
+def test_a_rolling_restart_replaces_each_of_them(crew):
     before = pids(crew)
 
     code, said = hiodctl(crew, "restart", "--rolling", "b")
