@@ -1,7 +1,8 @@
 """One non-blocking Unix datagram socket and the path it is bound to.
 
-Decides where the path is, whether it may be taken, and who removes it; asks the kernel who sent
-what; knows when a full peer has room again.  Leaves queues and retries to the memoer.
+Decides whether a path may be taken, and who removes it; asks the kernel who sent what; knows when
+a full peer has room again.  Leaves to ``Filer`` where the path is, queues and retries to the
+memoer.
 Invariants: a path is unlinked only by the ``Peer`` that bound it, and only while its own socket
 is behind it; a path somebody lives at is never taken; an inherited socket is never bound anew;
 nobody here calls ``connect`` or ``shutdown`` on the bound socket, which others may share.
@@ -22,8 +23,8 @@ from termios import TIOCOUTQ
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hiod.base.doing import Doer
+from hiod.base.filing import Filer
 from hiod.errors import FilerError, SizeError
-from hiod.help.mixing import Mixin
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -133,23 +134,17 @@ def _inode(at: os.stat_result) -> tuple[int, int]:
     return at.st_dev, at.st_ino
 
 
-class Peer(Mixin):
-    """A bound Unix datagram socket.
+class Peer(Filer):
+    """A bound Unix datagram socket, at the path of a ``Filer``, whose parameters it has, too.
 
     hio's parameters:
-        name: last part of the path; ``fext`` is appended unless it has an ending.
-        base: folder between the tail and the name; neither may be absolute.
-        temp: True means a new folder in the system's temporary folder, removed by ``close``.
-        headDirPath: first part of the path.
         reopen: True means opened now.
         clear: True means the path is cleared before that.
-        clean: True means the tail of the clean paths.
-        reuse: True means an existing path of this object is kept by ``reopen``.
-        fext: ending of the file.
         umask: of the socket file; None means the process's.
         bc, bs: count of buffers of ``MaxGramSize`` bytes, or bytes of buffer.
         wl: wire log with ``writeRx(data, who)`` and ``writeTx(data, who)``.
-        perm, mode, filed, extensioned: as in hio, where sockets do not use them either.
+        filed, extensioned: a socket's name has an ending, and nothing but the socket is there;
+            ``perm`` and ``mode`` are not used.
 
     hiod's parameter:
         fd: an already bound, inherited datagram socket: its path is taken from it, ``close``
@@ -164,17 +159,11 @@ class Peer(Mixin):
         cutShort: set when a datagram was too long for the buffer; for its reader to reset.
     """
 
-    HeadDirPath: ClassVar[str] = "/usr/local/var"
     TailDirPath: ClassVar[str] = "hio/uxd"
     CleanTailDirPath: ClassVar[str] = "hio/clean/uxd"
-    AltHeadDirPath: ClassVar[str] = "~"
     AltTailDirPath: ClassVar[str] = ".hio/uxd"
     AltCleanTailDirPath: ClassVar[str] = ".hio/clean/uxd"
-    TempHeadDir: ClassVar[str | None] = None
     TempPrefix: ClassVar[str] = "hio_uxd_"
-    TempSuffix: ClassVar[str] = "_test"
-    Perm: ClassVar[int] = 0o1700
-    Mode: ClassVar[str] = "r+"
     Fext: ClassVar[str] = "uxd"
     Umask: ClassVar[int] = 0o022
     MaxUxdPathSize: ClassVar[int] = PATH_MAX
@@ -184,23 +173,14 @@ class Peer(Mixin):
     def __init__(
         self,
         *,
-        name: str = "main",
-        base: str = "",
-        temp: bool = False,
-        headDirPath: str | None = None,
-        perm: int | None = None,
-        reopen: bool = False,
-        clear: bool = True,
-        reuse: bool = False,
-        clean: bool = False,
-        filed: bool = False,
-        extensioned: bool = True,
-        mode: str | None = None,
-        fext: str | None = None,
         umask: int | None = None,
         bc: int | None = None,
         bs: int | None = None,
         wl: Any = None,
+        reopen: bool = False,
+        clear: bool = True,
+        filed: bool = False,
+        extensioned: bool = True,
         fd: int | None = None,
         **kwa: Any,
     ) -> None:
@@ -211,91 +191,27 @@ class Peer(Mixin):
             SizeError: with ``reopen``, the path is too long.
             TypeError: an argument nobody takes.
         """
-        super().__init__(**kwa)
-        _relative("base", base)
-        # After the chain: the next classes have attributes of these names, and defaults for them.
-        self.name = name
-        self.base = base
-        self.temp = bool(temp)
-        self.headDirPath = self.HeadDirPath if headDirPath is None else headDirPath
-        self.perm = self.Perm if perm is None else perm
-        self._clean = bool(clean)
-        self.filed = bool(filed)
-        self.extensioned = bool(extensioned)
-        self.mode = self.Mode if mode is None else mode
-        self.fext = self.Fext if fext is None else fext
-        self.file = None
+        super().__init__(reopen=False, filed=filed, extensioned=extensioned, **kwa)
         self.umask = umask
         self.bc = bc
         self.bs = bc * self.MaxGramSize if bc is not None else bs or self.BufSize
         self.wl = wl
         self.ls: socket.socket | None = None
-        self.path: str | None = None
-        self.opened = False
         self.fault = ""
         self.lull = errno.EAGAIN
         self.cutShort = False
         self._fd = fd
         self._inherited = fd is not None
         self._inode: tuple[int, int] | None = None  # of the path, if bound here
-        self._top: str | None = None  # temporary folder made here
         self._view: memoryview | None = None  # none before open: a memoryview cannot be pickled
         self._room: select.epoll | None = None
         self._watches: dict[Any, socket.socket] = {}
         self._watched: dict[int, Any] = {}
         self._own_awaited = False
         if reopen:
-            self.reopen(clear=clear, reuse=reuse)
+            self.reopen(clear=clear)
 
     # --------------------------------------------------------------- life cycle
-
-    @property
-    def name(self) -> str:
-        """Last part of the path; of effect when that is made next.
-
-        Raises:
-            FilerError: when set, it is absolute.
-        """
-        return self._name
-
-    @name.setter
-    def name(self, name: str) -> None:
-        _relative("name", name)
-        self._name = name
-
-    def exists(
-        self,
-        name: str = "",
-        base: str = "",
-        headDirPath: str | None = None,
-        clean: bool = False,
-        filed: bool = False,
-        extensioned: bool = False,
-        fext: str | None = None,
-    ) -> bool:
-        """Return whether there is something at the path a peer of this name would have.
-
-        Sought where ``reopen`` would bind it, in the head folder and then under the home; nothing
-        is made.  Parameters as the constructor's; without ``filed`` and ``extensioned`` the name
-        is taken as it is.
-
-        Raises:
-            FilerError: ``name`` or ``base`` is absolute.
-        """
-        _relative("name", name)
-        _relative("base", base)
-        if (filed or extensioned) and not os.path.splitext(name)[1]:  # noqa: PTH122 - no pathlib in a hand's core
-            name = f"{name}.{self.fext if fext is None else fext}"
-        heads = (self.headDirPath if headDirPath is None else headDirPath), self.AltHeadDirPath
-        tails = (
-            (self.CleanTailDirPath, self.AltCleanTailDirPath)
-            if clean
-            else (self.TailDirPath, self.AltTailDirPath)
-        )
-        return any(
-            os.path.exists(os.path.expanduser(os.path.join(head, tail, base, name)))  # noqa: PTH110, PTH111, PTH118 - no pathlib in a hand's core
-            for head, tail in zip(heads, tails, strict=True)
-        )
 
     def actualBufSizes(self) -> tuple[int, int]:
         """Return the bytes of send and receive buffer the kernel gave, (0, 0) while closed."""
@@ -348,19 +264,7 @@ class Peer(Mixin):
         _set_up(ls, self.bs)
         return ls
 
-    def reopen(
-        self,
-        clear: bool = True,
-        *,
-        temp: bool | None = None,
-        headDirPath: str | None = None,
-        perm: int | None = None,
-        reuse: bool = False,
-        clean: bool | None = None,
-        mode: str | None = None,
-        fext: str | None = None,
-        **kwa: Any,
-    ) -> bool:
+    def reopen(self, clear: bool = True, **kwa: Any) -> bool:  # type: ignore[override]  # as in hio
         """Close, make the path anew and bind; return whether that was possible.
 
         Where hio 0.7.20 leaves an unbound socket and ``opened`` True, ``opened`` is False here
@@ -368,52 +272,20 @@ class Peer(Mixin):
 
         Parameters:
             clear: False leaves the former path in place.
-            reuse: True means the former path, if there was one, is bound again.
-            temp, headDirPath, perm, clean, mode, fext: new values; None keeps the present ones.
+            kwa: as ``Filer.reopen``'s; ``reuse`` binds the former path again if it is there.
 
         Raises:
             SizeError: the path is too long.
             TypeError: an argument nobody takes.
         """
-        if kwa:
-            raise TypeError(f"reopen() takes no keyword argument {', '.join(map(repr, kwa))}")
         if self._inherited:
             return self.opened or self.open()
-        self.close(clear=clear)
-        self.temp = self.temp if temp is None else bool(temp)
-        self.headDirPath = self.headDirPath if headDirPath is None else headDirPath
-        self.perm = self.perm if perm is None else perm
-        self._clean = self._clean if clean is None else bool(clean)
-        self.mode = self.mode if mode is None else mode
-        self.fext = self.fext if fext is None else fext
         try:
-            if not (reuse and self.path and os.path.isdir(os.path.dirname(self.path))):  # noqa: PTH112, PTH120 - no pathlib in a hand's core
-                self.path = self._make_path()
+            super().reopen(clear=clear, **kwa)
         except OSError as ex:
             self.fault = f"cannot make a folder for {self.name!r}: {ex}"
             return False
         return self.open()
-
-    def _make_path(self) -> str:
-        """Make the folders and return the path in them."""
-        name = self.name
-        if not os.path.splitext(name)[1]:  # noqa: PTH122 - no pathlib in a hand's core
-            name = f"{name}.{self.fext}"
-        tail = self.CleanTailDirPath if self._clean else self.TailDirPath
-        if self.temp:
-            from tempfile import mkdtemp  # noqa: PLC0415 - slow to import, rarely wanted
-
-            head = mkdtemp(prefix=self.TempPrefix, suffix=self.TempSuffix, dir=self.TempHeadDir)
-            self._top = head
-            return _under(head, tail, self.base, name)
-        try:
-            path = _under(self.headDirPath, tail, self.base, name)
-            if not os.path.lexists(path) or os.access(path, os.R_OK | os.W_OK):
-                return path
-        except OSError:
-            pass
-        tail = self.AltCleanTailDirPath if self._clean else self.AltTailDirPath
-        return _under(self.AltHeadDirPath, tail, self.base, name)
 
     def close(self, clear: bool = True) -> bool:
         """Close; True when closed.
@@ -428,28 +300,20 @@ class Peer(Mixin):
         if self._room is not None:
             self._room.close()
             self._room = None
-        if clear:
-            self._clear()  # first: while the socket is open no other file can have its inode
+        super().close(clear=clear)  # first: while the socket is open no other can have its inode
         if self.ls is not None:
             self.ls.close()
             self.ls = None
-        self.opened = False
         return True
 
-    def _clear(self) -> None:
+    def _clearPath(self) -> None:
         """Remove what was made here, as far as it is still there and ours."""
         path, inode, self._inode = self.path, self._inode, None
         if path is not None and inode is not None:
             with suppress(OSError):
                 if _inode(os.lstat(path)) == inode:
                     os.unlink(path)  # noqa: PTH108 - no pathlib in a hand's core
-        top, self._top = self._top, None
-        if path is not None and top is not None:
-            folder = os.path.dirname(path)  # noqa: PTH120 - no pathlib in a hand's core
-            with suppress(OSError):  # something of somebody else is in one of them
-                while len(folder) >= len(top):
-                    os.rmdir(folder)  # noqa: PTH106 - no pathlib in a hand's core
-                    folder = os.path.dirname(folder)  # noqa: PTH120 - no pathlib in a hand's core
+        self._clearTops()
 
     # ------------------------------------------------------------- grams in, out
 
@@ -614,19 +478,6 @@ class Peer(Mixin):
         return [self._watched.get(fd) for fd, _events in self._room.poll(0)]
 
 
-def _relative(what: str, part: str) -> None:
-    """Refuse a part of a path that would leave its folder; FilerError."""
-    if os.path.isabs(part):  # noqa: PTH117 - no pathlib in a hand's core
-        raise FilerError(f"{what} {part!r} is absolute: give its folder as headDirPath")
-
-
-def _under(head: str, *parts: str) -> str:
-    """Return the path of ``parts`` under ``head``, its folder made."""
-    path = os.path.abspath(os.path.expanduser(os.path.join(head, *parts)))  # noqa: PTH100, PTH111, PTH118 - no pathlib in a hand's core
-    os.makedirs(os.path.dirname(path), exist_ok=True)  # noqa: PTH103, PTH120 - no pathlib in a hand's core
-    return path
-
-
 @contextmanager
 def openPeer(
     cls: type[Peer] | None = None,
@@ -669,10 +520,6 @@ class PeerDoer(Doer):
         """
         if not self.peer.opened and not self.peer.reopen(temp=temp):
             raise FilerError(self.peer.fault)
-
-    def recur(self, tyme: float) -> bool:  # noqa: ARG002 - hio's signature
-        """Do nothing: whoever uses the peer reads it."""
-        return False
 
     def exit(self) -> None:
         """Close and remove the path."""

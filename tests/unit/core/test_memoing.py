@@ -36,7 +36,7 @@ KEEP = {VID: Keyage(VID, SEED)}
 def test_the_class_order_is_hios():
     order = [cls.__name__ for cls in PeerMemoer.__mro__]
 
-    assert order == ["PeerMemoer", "Peer", "Memoer", "Tymee", "Mixin", "object"]
+    assert order == ["PeerMemoer", "Peer", "Filer", "Memoer", "Tymee", "Mixin", "object"]
     assert issubclass(Memoer, Tymee)
     assert issubclass(Peer, Mixin)
 
