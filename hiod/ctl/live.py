@@ -39,7 +39,7 @@ def run(ask: Ask) -> int:
         reply = ask.call("list", selection(ask.parsed))
         view, sort = ask.view, ask.parsed.sort
         lines = len(reply["hands"]) + 3
-        ask.show(reply, lambda: render.top(reply, {}, 0.0, sort, view, lines))
+        ask.show(reply, lambda: render.tables.top(reply, {}, 0.0, sort, view, lines))
         return 0
     with _screen():
         try:
@@ -50,7 +50,7 @@ def run(ask: Ask) -> int:
 
 
 def _watch(ask: Ask) -> None:
-    before: dict[str, render.Row] = {}
+    before: dict[str, render.figures.Row] = {}
     sort, delay_s = ask.parsed.sort, max(ask.parsed.delay, DELAY_LEAST_S)
     looked_at = time.monotonic()
     reply = ask.call("list", selection(ask.parsed))
@@ -59,11 +59,11 @@ def _watch(ask: Ask) -> None:
         columns, lines = shutil.get_terminal_size()
         view = ask.view._replace(now=datetime.now(UTC), columns=columns)
         # One line less: the newline after the last would push the first off the screen.
-        _draw(render.top(reply, before, elapsed_s, sort, view, lines - 1))
+        _draw(render.tables.top(reply, before, elapsed_s, sort, view, lines - 1))
         key = _key(looked_at + delay_s - time.monotonic())
         if key in ("q", "\x03", ""):
             return
-        if key in render.SORTS:
+        if key in render.tables.SORTS:
             sort = key
             continue
         if key is not None and time.monotonic() < looked_at + delay_s:

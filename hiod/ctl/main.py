@@ -64,7 +64,7 @@ def _let_go_of_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
-def _view() -> render.View:
+def _view() -> render.figures.View:
     """Say who reads: a person at a terminal, or a program."""
     person = sys.stdout.isatty()
     colour = person and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
@@ -74,7 +74,7 @@ def _view() -> render.View:
             columns = os.get_terminal_size(1).columns or columns
         except OSError:
             columns = 80
-    return render.View(datetime.now(UTC), None, person, colour, columns)
+    return render.figures.View(datetime.now(UTC), None, person, colour, columns)
 
 
 def _told(ex: HiodError, verb: str, *, wants_json: bool) -> int:
@@ -82,12 +82,12 @@ def _told(ex: HiodError, verb: str, *, wants_json: bool) -> int:
     if isinstance(ex, arguments.UsageError):
         sys.stderr.write(f"{ex}\n")
         return USAGE
-    sentence = render.refusal(ex) if isinstance(ex, AdminError) else str(ex)
+    sentence = render.refusals.refusal(ex) if isinstance(ex, AdminError) else str(ex)
     if wants_json:
-        sys.stdout.write(render.as_json(_as_error(ex, sentence), _view()))
+        sys.stdout.write(render.figures.as_json(_as_error(ex, sentence), _view()))
     else:
         if isinstance(ex, AdminError):
-            sys.stdout.write(render.so_far(ex.parameters, _view()))
+            sys.stdout.write(render.changes.so_far(ex.parameters, _view()))
             sys.stdout.flush()
         sys.stderr.write(f"hiodctl {verb}: {sentence}\n")
     return exit_code(ex)

@@ -37,7 +37,7 @@ class Ask(NamedTuple):
     """One command on its way: what was typed, who reads, and the line to the boss."""
 
     parsed: argparse.Namespace
-    view: render.View
+    view: render.figures.View
     client: Client
 
     def call(self, method: str, parameters: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -50,10 +50,10 @@ class Ask(NamedTuple):
 
     def show(self, reply: Mapping[str, Any], text: Callable[[], str]) -> None:
         """Print a reply: as it came with --json, else in words."""
-        self.say(render.as_json(reply, self.view) if self.parsed.json else text())
+        self.say(render.figures.as_json(reply, self.view) if self.parsed.json else text())
 
 
-def run(parsed: argparse.Namespace, view: render.View) -> int:
+def run(parsed: argparse.Namespace, view: render.figures.View) -> int:
     """Do what was typed and return the exit code.
 
     Raises:
@@ -84,7 +84,7 @@ def _list(ask: Ask) -> int:
     if chosen and not reply["hands"] and not ask.parsed.json:
         sys.stderr.write("hiodctl list: no hand is meant by that; see hiodctl list\n")
         return 0
-    ask.show(reply, lambda: render.crew(reply, ask.view))
+    ask.show(reply, lambda: render.tables.crew(reply, ask.view))
     return 0
 
 
@@ -101,17 +101,17 @@ def _status(ask: Ask) -> int:
         sys.stderr.write("hiodctl status: no hand is meant by that; see hiodctl list\n")
     if ask.parsed.json:
         for reply in replies:
-            ask.say(render.as_json(reply, ask.view))
+            ask.say(render.figures.as_json(reply, ask.view))
         return 0
     for number, reply in enumerate(replies):
         tail = logs.tail(reply, ask.parsed.lines)
-        ask.say(("\n" if number else "") + render.status(reply, tail, ask.view))
+        ask.say(("\n" if number else "") + render.hand.status(reply, tail, ask.view))
     return 0
 
 
 def _why(ask: Ask) -> int:
     reply = ask.call("why", selection(ask.parsed))
-    ask.show(reply, lambda: render.why(reply, ask.view))
+    ask.show(reply, lambda: render.hand.why(reply, ask.view))
     return 0
 
 
@@ -135,12 +135,12 @@ def _event(ask: Ask, event: dict[str, Any]) -> None:
     if ask.parsed.json:
         ask.say(json.dumps(event, separators=(",", ":"), ensure_ascii=False) + "\n")
     else:
-        ask.say(render.event(event, ask.view) + "\n")
+        ask.say(render.hand.event(event, ask.view) + "\n")
 
 
 def _about(ask: Ask) -> int:
     reply = ask.call("about")
-    ask.show(reply, lambda: render.about(reply, ask.view))
+    ask.show(reply, lambda: render.boss.about(reply, ask.view))
     return 0
 
 
@@ -152,7 +152,7 @@ def _ping(ask: Ask) -> int:
 
 def _plan(ask: Ask) -> int:
     reply = ask.call("plan")
-    ask.show(reply, lambda: render.plan(reply, ask.view))
+    ask.show(reply, lambda: render.changes.plan(reply, ask.view))
     return 1 if reply.get("problems") else 0
 
 
@@ -219,7 +219,7 @@ def _waiting(parsed: argparse.Namespace) -> dict[str, Any]:
 def _change(ask: Ask, method: str, asked: Mapping[str, Any], *, removed: bool = False) -> int:
     """Ask for a change, print what came of it, and return the exit code."""
     reply = ask.call(method, dict(asked) | _waiting(ask.parsed))
-    ask.show(reply, lambda: render.outcomes(reply, ask.view, removed=removed))
+    ask.show(reply, lambda: render.changes.outcomes(reply, ask.view, removed=removed))
     return 1 if any(_went_wrong(row, ask.parsed.wait) for row in reply.get("hands", ())) else 0
 
 
@@ -290,7 +290,7 @@ def _signal(ask: Ask) -> int:
 
 def _reached(ask: Ask, reply: Mapping[str, Any], done: str) -> int:
     """Say whom something reached; whom it did not is a refusal."""
-    ask.show(reply, lambda: render.reached(reply, done))
+    ask.show(reply, lambda: render.changes.reached(reply, done))
     return 0 if all(row.get("changed", True) for row in reply["hands"]) else 1
 
 
@@ -319,7 +319,7 @@ def _send(ask: Ask) -> int:
 
 def _apply(ask: Ask) -> int:
     reply = ask.call("apply", _waiting(ask.parsed))
-    ask.show(reply, lambda: render.applied(reply, ask.view))
+    ask.show(reply, lambda: render.changes.applied(reply, ask.view))
     # A hand that had failed and is taken out is where it was to go.
     removed = {
         name
@@ -361,7 +361,7 @@ def _wait(ask: Ask) -> int:
             late = [row for row in reply["hands"] if not _has_come(row, goal)]
             words = ", ".join(f"{row['name']} is {row['state']}" for row in late)
             raise TimedOut(f"not {goal} within {timeout_s:g} s: {words}") from ex
-    ask.show(reply, lambda: render.outcomes(reply, ask.view))
+    ask.show(reply, lambda: render.changes.outcomes(reply, ask.view))
     return 0
 
 

@@ -6,12 +6,12 @@ import msgspec
 import pytest
 
 from hiod.admin import schema
-from hiod.ctl import render
+from hiod.ctl.render import boss, changes, figures, hand, refusals, tables
 from hiod.errors import AdminError
 
 NOW = datetime(2026, 5, 8, 3, 12, 26, tzinfo=UTC)
-PIPED = render.View(NOW, UTC)
-SEEN = render.View(NOW, UTC, person=True)
+PIPED = figures.View(NOW, UTC)
+SEEN = figures.View(NOW, UTC, person=True)
 PAINTED = SEEN._replace(colour=True)
 
 
@@ -47,7 +47,7 @@ MOCK = (
 
 
 def test_a_terminal_sees_the_crew_in_eighty_columns():
-    text = render.crew(crew_of(*MOCK, pending=1), SEEN)
+    text = tables.crew(crew_of(*MOCK, pending=1), SEEN)
 
     assert text == (
         "NAME       STATE     HEALTH  UP     RST   RSS   CPU  LAG  STATUS\n"
@@ -64,7 +64,7 @@ def test_a_terminal_sees_the_crew_in_eighty_columns():
 
 
 def test_a_program_sees_every_word_a_dash_for_none_and_no_footer():
-    text = render.crew(crew_of(*MOCK, pending=1), PIPED)
+    text = tables.crew(crew_of(*MOCK, pending=1), PIPED)
 
     assert text == (
         "NAME       STATE     HEALTH  UP     RST   RSS   CPU  LAG  STATUS\n"
@@ -78,46 +78,78 @@ def test_a_program_sees_every_word_a_dash_for_none_and_no_footer():
 
 
 def test_a_short_footer_stands_on_one_line():
-    text = render.crew(crew_of(row("a"), files="crew.d/a.toml: broken"), SEEN)
+    text = tables.crew(crew_of(row("a"), files="crew.d/a.toml: broken"), SEEN)
 
     assert text.splitlines()[-1] == "1 hand: 1 ready  the crew files are broken: hiodctl check"
 
 
 def test_an_empty_crew_gets_a_hint_at_a_terminal_and_only_there():
-    assert render.crew(crew_of(), SEEN) == (
+    assert tables.crew(crew_of(), SEEN) == (
         "no hands yet; try: hiodctl add hello --doer hiod.demo:Ticker\n"
     )
-    assert render.crew(crew_of(), PIPED).splitlines() == [
+    assert tables.crew(crew_of(), PIPED).splitlines() == [
         "NAME  STATE  HEALTH  UP     RST   RSS   CPU  LAG  STATUS"
     ]
 
 
-@pytest.mark.parametrize("columns", [60, 80, 132])
-def test_no_line_is_wider_than_the_terminal_whatever_the_names(columns):
-    long = "a-name-of-forty-letters-is-what-is-taken"
-    rows = [row(f"{long[:36]}-{n}", state, pid=9, rss=10**12, cpu=1600.0, restarts=99, lag_ms=99999,
-                status="s" * 200, reason="r" * 200)
-            for n, state in enumerate(render.STATES)]  # fmt: skip
-    view = SEEN._replace(columns=max(columns, 80))
+LONG = "a-name-of-over-thirty-letters-it-is"
 
-    lines = render.crew(crew_of(*rows, pending=3, files="no"), view).splitlines()
 
-    assert max(len(line) for line in lines) <= view.columns
-    assert all(line.split()[0].endswith(f"-{n}") for n, line in enumerate(lines[1:10]))
+@pytest.mark.parametrize("columns", [20, 40, 50, 60, 80, 132, 200])
+def test_no_line_is_wider_than_the_terminal_whatever_is_in_it(columns):
+    rows = [row(f"{LONG}-{n}", state, pid=9, rss=10**12, cpu=1600.0, restarts=99, lag_ms=99999,
+                older=n == 3, status="s" * 200, reason="r" * 200)
+            for n, state in enumerate(tables.STATES)]  # fmt: skip
+    view = SEEN._replace(columns=columns)
+
+    lines = tables.crew(crew_of(*rows, pending=3, files="no"), view).splitlines()
+
+    assert max(len(line) for line in lines) <= columns
+    assert all(line.split()[0].rstrip("*").endswith(f"-{n}") for n, line in enumerate(lines[1:10]))
+
+
+@pytest.mark.parametrize(
+    ("columns", "head"),
+    [(50, ["NAME", "STATE"]), (60, ["NAME", "STATE", "STATUS"]),
+     (80, ["NAME", "STATE", "HEALTH", "UP", "RST", "STATUS"]), (200, list(tables.HEAD))],
+)  # fmt: skip
+def test_names_stay_whole_where_columns_can_go_instead(columns, head):
+    rows = [row(f"{LONG}-{n}", pid=9, health="ok", status="s" * 200) for n in range(3)]
+
+    first, *lines = tables.crew(crew_of(*rows), SEEN._replace(columns=columns)).splitlines()
+
+    assert first.split() == head
+    assert [line.split()[0] for line in lines[:3]] == [f"{LONG}-{n}" for n in range(3)]
+    assert columns == 50 or "s…" in lines[0]
+
+
+def test_a_column_goes_only_when_there_is_no_room_for_it():
+    rows = [row("a", pid=9, health="ok", rss=1 << 20, status="x")]
+
+    assert tables.crew(crew_of(*rows), SEEN._replace(columns=61)).split()[:9] == list(tables.HEAD)
+
+
+def test_wide_letters_are_counted_as_the_cells_they_take():
+    rows = [row("a", status="\u8a08\u6e2c" * 40), row("b", status="e\u0301" * 60)]
+
+    _, wide, combined, *_ = tables.crew(crew_of(*rows), SEEN).splitlines()
+
+    assert figures.width(wide) in (79, 80)
+    assert figures.width(combined) == 80
 
 
 def test_colour_stays_out_of_the_columns_width():
-    plain = render.crew(crew_of(*MOCK), SEEN)
-    painted = render.crew(crew_of(*MOCK), PAINTED)
+    plain = tables.crew(crew_of(*MOCK), SEEN)
+    painted = tables.crew(crew_of(*MOCK), PAINTED)
 
     assert "\x1b[33mdegraded\x1b[0m" in painted
-    for code in (*render.PAINT.values(), "0"):
+    for code in (*figures.PAINT.values(), "0"):
         painted = painted.replace(f"\x1b[{code}m", "")
     assert painted == plain
 
 
 def test_a_hand_cannot_write_control_characters_onto_a_terminal():
-    text = render.crew(crew_of(row("a", status="x\x1b[2Jy\nz")), SEEN)
+    text = tables.crew(crew_of(row("a", status="x\x1b[2Jy\nz")), SEEN)
 
     assert "\x1b" not in text
     assert "x [2Jy z" in text
@@ -129,7 +161,7 @@ def test_a_hand_cannot_write_control_characters_onto_a_terminal():
      (86400 * 6 + 14400, "6d04h"), (86400 * 99, "99d00h"), (86400 * 400, "400d")],
 )  # fmt: skip
 def test_durations_take_six_characters_at_most(seconds, text):
-    assert render.duration(seconds) == text
+    assert figures.duration(seconds) == text
 
 
 @pytest.mark.parametrize(
@@ -138,7 +170,7 @@ def test_durations_take_six_characters_at_most(seconds, text):
      (1536 << 20, "1.5G"), (12 << 30, "12G"), (3 << 40, "3.0T"), (5000 << 40, "5000T")],
 )  # fmt: skip
 def test_sizes_are_said_in_the_unit_that_fits(count, text):
-    assert render.size(count) == text
+    assert figures.size(count) == text
 
 
 @pytest.mark.parametrize(
@@ -146,7 +178,7 @@ def test_sizes_are_said_in_the_unit_that_fits(count, text):
     [(None, "-"), (0.04, "0.0"), (99.8, "99.8"), (99.96, "100"), (412.3, "412")],
 )
 def test_percent_takes_four_characters(value, text):
-    assert render.percent(value) == text
+    assert figures.percent(value) == text
 
 
 @pytest.mark.parametrize(
@@ -154,7 +186,7 @@ def test_percent_takes_four_characters(value, text):
     [(None, "-"), (0.4, "0ms"), (999, "999ms"), (999.6, "1.0s"), (1500, "1.5s"), (12000, "12s")],
 )
 def test_lag_is_said_in_milliseconds_until_it_is_seconds(value, text):
-    assert render.lag(value) == text
+    assert figures.lag(value) == text
 
 
 @pytest.mark.parametrize(
@@ -162,17 +194,17 @@ def test_lag_is_said_in_milliseconds_until_it_is_seconds(value, text):
     [({"seconds": 5}, "4 s ago"), ({"minutes": 3}, "3 min ago"), ({"hours": 5}, "5 h ago")],
 )
 def test_how_long_ago_is_said_in_one_unit(span, text):
-    assert render.ago(timedelta(**span).total_seconds() - 0.5 * ("seconds" in span)) == text
+    assert figures.ago(timedelta(**span).total_seconds() - 0.5 * ("seconds" in span)) == text
 
 
 def test_instants_are_shown_in_the_readers_zone_and_as_near_as_needed():
     view = PIPED._replace(tz=timezone(timedelta(hours=2)))
 
-    assert render.when("2026-05-08T03:12:22.041Z", view) == "05:12:22"
-    assert render.when("2026-05-07T20:00:00Z", view) == "Thu 22:00:00"
-    assert render.when("2026-01-02T03:04:05Z", view) == "2026-01-02 05:04"
-    assert render.when("2026-05-08T03:12:22", view) == "05:12:22"
-    assert render.when("", view) == render.when(None, view) == render.when("soon", view) == "-"
+    assert figures.when("2026-05-08T03:12:22.041Z", view) == "05:12:22"
+    assert figures.when("2026-05-07T20:00:00Z", view) == "Thu 22:00:00"
+    assert figures.when("2026-01-02T03:04:05Z", view) == "2026-01-02 05:04"
+    assert figures.when("2026-05-08T03:12:22", view) == "05:12:22"
+    assert figures.when("", view) == figures.when(None, view) == figures.when("soon", view) == "-"
 
 
 STATUS = schema.Status(
@@ -200,16 +232,18 @@ STATUS = schema.Status(
 
 
 def test_status_says_all_about_a_hand_in_one_block():
-    text = render.status(built(STATUS), ["03:12:07 reconnecting to feed c"], SEEN)
+    text = hand.status(built(STATUS), ["03:12:07 reconnecting to feed c"], SEEN)
 
     assert text == (
         "● sampler-1  degraded (stuck) since 03:12:22, 4 s ago           crew.d/demo.toml\n"
         "    Wanted: up      Ready: 01:01:26 (2h11m)      Restarts: 1, 0 of 5 in 60 s\n"
-        "   Process: 5102, generation 2, adopted 02:40:26, older hiod, /srv/app/venv/bin…\n"
+        "   Process: 5102, generation 2, adopted 02:40:26, older hiod,\n"
+        "            /srv/app/venv/bin/python\n"
         '     Doing: feed.py:41 Sampler.poll (19 s)       Says: "3 feeds, 1 behind"\n'
         "    Memory: 23M, most 25M, of 512M      CPU: 99.8 %      fds 14      threads 2\n"
         "      Beat: 03:12:07, 19 s ago (every 5 s, 3 may miss); lag before that 4ms\n"
-        "     Memos: in 88201  out 88190  outbox 0  dead letters 0; some wait in its mai…\n"
+        "     Memos: in 88201  out 88190  outbox 0  dead letters 0; some wait in its\n"
+        "            mailbox\n"
         "      Next: restart at 03:12:37 unless it beats\n"
         "    Deaths: 01:01:25 signal 11, core, after 3d02h, nobody asked\n"
         "      Tree: 5102 python ─ 5119 gzip\n"
@@ -228,10 +262,10 @@ def test_status_of_a_hand_at_rest_is_short():
                 schema.Death(at=ago(days=9))],
     )  # fmt: skip
 
-    assert render.status(built(rest), [], PIPED) == (
+    assert hand.status(built(rest), [], PIPED) == (
         "● nightly  stopped since Wed 03:12:26, 2 d ago\n"
         "    Wanted: down by alice      Reason: stopped (END)      Restarts: 0\n"
-        "     Memos: in 3  not registered\n"
+        "     Memos: in 3\n"
         "      Next: started again at 03:12:30\n"
         "    Deaths: Wed 03:12:26 exit 3: x, asked by alice\n"
         "            2026-04-29 03:12 an unknown end, nobody asked\n"
@@ -257,7 +291,7 @@ def test_why_gives_the_answer_first_and_keeps_a_stacks_indentation():
         )
     )  # fmt: skip
 
-    assert render.why(reply, SEEN) == (
+    assert hand.why(reply, SEEN) == (
         "s is degraded: stuck.\n"
         "  memos    3 of 3 missed\n"
         "  so       stack:\n"
@@ -276,23 +310,24 @@ def test_why_breaks_long_lines_for_a_person_and_for_no_program():
                    "findings": [{"label": "last", "lines": [words, "x" * 200]}]}]
     }  # fmt: skip
 
-    seen, piped = render.why(reply, SEEN), render.why(reply, PIPED)
+    seen, piped = hand.why(reply, SEEN), hand.why(reply, PIPED)
 
-    assert max(len(line) for line in seen.splitlines() if "x" not in line) <= 80
-    assert seen.split() == piped.split()
+    assert max(len(line) for line in seen.splitlines()) <= 80
+    assert "".join(seen.split()) == "".join(piped.split())
+    assert seen.count("word\n") == 3
     assert f"  last     {words}\n" in piped
 
 
 def test_nothing_wrong_is_said_to_a_person():
-    assert render.why({"hands": []}, SEEN) == "all hands are ok\n"
-    assert render.why({"hands": []}, PIPED) == ""
+    assert hand.why({"hands": []}, SEEN) == "all hands are ok\n"
+    assert hand.why({"hands": []}, PIPED) == ""
 
 
 def test_an_event_is_a_time_and_a_sentence():
     happened = schema.Event(seq=7, at=ago(seconds=4), event="hand.ready", message="a: ready")
 
-    assert render.event(built(happened), PIPED) == "03:12:22 a: ready"
-    assert render.event({"at": None, "event": "hand.ready", "level": "error"}, PAINTED) == (
+    assert hand.event(built(happened), PIPED) == "03:12:22 a: ready"
+    assert hand.event({"at": None, "event": "hand.ready", "level": "error"}, PAINTED) == (
         "- \x1b[31mhand.ready\x1b[0m"
     )
 
@@ -309,7 +344,7 @@ def test_a_plan_shows_each_change_and_what_it_costs():
         )
     )
 
-    assert render.plan(reply, PIPED) == (
+    assert changes.plan(reply, PIPED) == (
         "+ a: add (starts)\n- b: remove (stops)\n~ c: change cwd, env (restarts)\n~ d: limits\n"
     )
 
@@ -318,7 +353,7 @@ def test_a_plan_of_broken_files_lists_their_problems():
     wrong = schema.Problem(path="crew.d/a.toml: hand.a.count", code="range", message="too many",
                            got=9)  # fmt: skip
 
-    assert render.plan(built(schema.PlanReply(problems=[wrong])), SEEN) == (
+    assert changes.plan(built(schema.PlanReply(problems=[wrong])), SEEN) == (
         "the crew files cannot be used: 1 problem\n  crew.d/a.toml: hand.a.count: too many, got 9\n"
     )
 
@@ -326,7 +361,7 @@ def test_a_plan_of_broken_files_lists_their_problems():
 def test_a_plan_of_nothing_says_so():
     for view in (SEEN, PIPED):
         assert (
-            render.plan({"changes": []}, view)
+            changes.plan({"changes": []}, view)
             == "nothing to do: the crew is what the crew files say\n"
         )
 
@@ -339,8 +374,8 @@ def test_apply_shows_changes_and_then_what_came_of_them():
         )
     )
 
-    assert render.applied(reply, PIPED) == "+ a: add (starts)\na: ready, pid 7\n"
-    assert render.applied({}, SEEN) == "nothing to do: the crew is what the crew files say\n"
+    assert changes.applied(reply, PIPED) == "+ a: add (starts)\na: ready, pid 7\n"
+    assert changes.applied({}, SEEN) == "nothing to do: the crew is what the crew files say\n"
 
 
 @pytest.mark.parametrize(
@@ -360,12 +395,12 @@ def test_apply_shows_changes_and_then_what_came_of_them():
 def test_an_outcome_is_one_line(outcome, removed, text):
     given = built(schema.Outcome(**outcome))
 
-    assert render.outcomes({"hands": [given]}, PIPED, removed=removed) == text + "\n"
+    assert changes.outcomes({"hands": [given]}, PIPED, removed=removed) == text + "\n"
 
 
 def test_no_outcome_at_all_is_said():
-    assert render.outcomes({"hands": []}, SEEN) == "nothing to do\n"
-    assert render.outcomes({"hands": []}, PIPED) == "nothing to do\n"
+    assert changes.outcomes({"hands": []}, SEEN) == "nothing to do\n"
+    assert changes.outcomes({"hands": []}, PIPED) == "nothing to do\n"
 
 
 NOT_A_HAND = AdminError("NoSuchHand", name="tikcer", near=["ticker-0", "ticker-1"])
@@ -416,7 +451,7 @@ PROBLEMS = [
     ],
 )  # fmt: skip
 def test_every_refusal_is_a_sentence(refused, text):
-    assert render.refusal(refused) == text
+    assert refusals.refusal(refused) == text
 
 
 def test_about_names_version_role_and_places():
@@ -431,7 +466,7 @@ def test_about_names_version_role_and_places():
         sandbox=["ProtectSystem=strict", "SystemCallFilter="],
     )  # fmt: skip
 
-    assert render.about(built(told), PIPED) == (
+    assert boss.about(built(told), PIPED) == (
         "    boss: boss, running, pid 7\n"
         " version: hiod 0.1.0, Python 3.11.2\n"
         "      up: 1h00m\n"
@@ -452,11 +487,11 @@ def test_top_sorts_by_the_chosen_figure_and_counts_memos_a_second():
     ]
     before = {"a": {"generation": 1, "received": 100, "sent": 5}, "b": {"generation": 1}}
 
-    by_cpu = render.top(crew_of(*rows), before, 2.0, "c", SEEN, 24)
-    by_restarts = render.top(crew_of(*rows), before, 2.0, "r", SEEN, 24)
+    by_cpu = tables.top(crew_of(*rows), before, 2.0, "c", SEEN, 24)
+    by_restarts = tables.top(crew_of(*rows), before, 2.0, "r", SEEN, 24)
 
     assert by_cpu == (
-        "NAME  STATE  HEALTH  UP     RST   RSS   CPU  LAG  IN/s  OUT/s  OUTBOX\n"
+        "NAME  STATE  HEALTH  UP     RST   RSS   CPU  LAG  IN/s  OUT/s  OUTBOX  STATUS\n"
         "b     ready  -       -        0     -  50.0    -     -      -       -\n"
         "a     ready  -       -        9     -   1.0    -     5      0       2\n"
         "by CPU; sort: c CPU  m memory  l lag  r restarts  n name; q ends\n"
@@ -467,16 +502,34 @@ def test_top_sorts_by_the_chosen_figure_and_counts_memos_a_second():
 def test_top_fits_the_terminal_and_says_what_it_left_out():
     rows = [row(f"h{n}", pid=n, status="busy") for n in range(50)]
 
-    lines = render.top(crew_of(*rows), {}, 0, "n", SEEN._replace(columns=120), 10).splitlines()
+    lines = tables.top(crew_of(*rows), {}, 0, "n", SEEN._replace(columns=120), 10).splitlines()
 
     assert len(lines) == 10
     assert lines[-2] == "… 43 more"
     assert lines[0].endswith("OUTBOX  STATUS")
 
 
+@pytest.mark.parametrize("sort", tables.SORTS)
+def test_top_keeps_names_and_what_it_sorts_by_on_a_narrow_terminal(sort):
+    rows = [row(f"{LONG}-{n}", pid=n, cpu=1.0, status="busy") for n in range(5)]
+
+    text = tables.top(crew_of(*rows), {}, 0, sort, SEEN._replace(columns=50), 10)
+    head, *lines = text.splitlines()
+
+    assert max(map(len, (head, *lines))) <= 50
+    assert tables.SORTS[sort][2] in head.split()
+    assert [line.split()[0] for line in lines[:5]] == [f"{LONG}-{n}" for n in range(5)]
+
+
+def test_top_says_a_notice_where_it_says_what_keys_do():
+    text = tables.top(crew_of(row("a")), {}, 0, "c", PAINTED, 10, "no boss")
+
+    assert text.splitlines()[-1] == "\x1b[33mno boss\x1b[0m"
+
+
 def test_json_is_one_line_for_a_program_and_indented_for_a_person():
-    assert render.as_json({"a": "ü"}, PIPED) == '{"a":"ü"}\n'
-    assert render.as_json({"a": 1}, SEEN) == '{\n  "a": 1\n}\n'
+    assert figures.as_json({"a": "ü"}, PIPED) == '{"a":"ü"}\n'
+    assert figures.as_json({"a": 1}, SEEN) == '{\n  "a": 1\n}\n'
 
 
 def test_what_came_of_the_others_is_told_before_a_refusal_but_not_of_one_hand_alone():
@@ -484,12 +537,12 @@ def test_what_came_of_the_others_is_told_before_a_refusal_but_not_of_one_hand_al
     bad = {"name": "b", "state": "backoff", "reason": "cannot be started: no such file"}
     change = {"name": "b", "action": "add", "how": "start", "keys": [], "hands": ["b"]}
 
-    assert render.so_far({"hands": [bad]}, PIPED) == ""
-    assert render.so_far({"hands": ["a", "b"], "code": "needed"}, PIPED) == ""
-    assert render.so_far({"hands": [good, bad]}, PIPED) == (
+    assert changes.so_far({"hands": [bad]}, PIPED) == ""
+    assert changes.so_far({"hands": ["a", "b"], "code": "needed"}, PIPED) == ""
+    assert changes.so_far({"hands": [good, bad]}, PIPED) == (
         "a: ready, pid 7\nb: backoff, cannot be started: no such file\n"
     )
-    assert render.so_far({"hands": [bad], "changes": [change]}, PIPED) == (
+    assert changes.so_far({"hands": [bad], "changes": [change]}, PIPED) == (
         "+ b: add (starts)\nb: backoff, cannot be started: no such file\n"
     )
 
@@ -497,7 +550,7 @@ def test_what_came_of_the_others_is_told_before_a_refusal_but_not_of_one_hand_al
 def test_an_end_by_hiod_is_not_called_asked_for():
     row = {"at": "2026-05-08T03:12:22Z", "signal": 15, "asked_by": "hiod: not ready in 3 s: no REG"}
 
-    assert render.death(row, PIPED).endswith("ended by hiod: not ready in 3 s: no REG")
+    assert hand.death(row, PIPED).endswith("ended by hiod: not ready in 3 s: no REG")
 
 
 def test_whom_a_memo_or_a_signal_reached_is_said():
@@ -506,12 +559,12 @@ def test_whom_a_memo_or_a_signal_reached_is_said():
         {"name": "b", "changed": False, "reason": "it is failed"},
     ]
 
-    assert render.reached({"hands": rows}, "sent") == "a: sent\nb: not sent: it is failed\n"
-    assert render.reached({"hands": []}, "sent") == "nothing to do\n"
+    assert changes.reached({"hands": rows}, "sent") == "a: sent\nb: not sent: it is failed\n"
+    assert changes.reached({"hands": []}, "sent") == "nothing to do\n"
 
 
 def test_the_indentation_of_what_a_hand_printed_is_kept():
-    block = render.status(msgspec.to_builtins(STATUS), ["Traceback:", '  File "x"', ""], PIPED)
+    block = hand.status(msgspec.to_builtins(STATUS), ["Traceback:", '  File "x"', ""], PIPED)
 
     assert block.endswith('\n  Traceback:\n    File "x"\n\n')
 
@@ -519,6 +572,32 @@ def test_the_indentation_of_what_a_hand_printed_is_kept():
 def test_a_hand_that_apply_took_out_is_gone():
     change = {"name": "a", "action": "remove", "how": "stop", "keys": [], "hands": ["a"]}
 
-    told = render.applied({"changes": [change], "hands": [{"name": "a", "changed": True}]}, PIPED)
+    told = changes.applied({"changes": [change], "hands": [{"name": "a", "changed": True}]}, PIPED)
 
     assert told == "- a: remove (stops)\na: gone\n"
+
+
+@pytest.mark.parametrize("columns", [30, 50, 80, 200])
+def test_no_line_about_a_hand_is_wider_than_the_terminal(columns):
+    view = SEEN._replace(columns=columns)
+    reply = built(STATUS) | {"name": LONG, "status": "s" * 300, "reason": "because of it " * 20}
+
+    status = hand.status(reply, ["a line of the log " * 20], view)
+    event = hand.event({"at": ago(seconds=3), "message": "it happened " * 30}, view)
+
+    assert max(map(figures.width, status.splitlines())) <= columns
+    assert max(map(figures.width, event.splitlines())) <= columns
+    assert "".join(event.split()).endswith("ithappened" * 30)
+    assert "s" * 300 in "".join(status.split())
+
+
+def test_the_lines_of_an_event_are_coloured_one_by_one():
+    view = PAINTED._replace(columns=30)
+
+    text = hand.event(
+        {"at": NOW.isoformat(), "level": "error", "message": "all is lost " * 3}, view
+    )
+
+    assert text == (
+        "03:12:26 \x1b[31mall is lost all is\x1b[0m\n         \x1b[31mlost all is lost\x1b[0m"
+    )

@@ -1,0 +1,131 @@
+"""What came of a command: outcomes, plans and what apply did.  Pure: replies in, text out.
+
+Decides the line for each hand and each definition.  Leaves colours to `figures`.
+Invariant: every hand the boss told of is told of.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from hiod.ctl.render.figures import STATE_PAINT, View, paint, plain, plural
+from hiod.ctl.render.refusals import problems
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from hiod.ctl.render.figures import Row
+
+
+def outcomes(reply: Mapping[str, Any], view: View, *, removed: bool = False) -> str:
+    """Return one line for each hand a changing call was about."""
+    rows = list(reply.get("hands", ()))
+    if not rows:
+        return "nothing to do\n"
+    return "".join(outcome(row, view, removed=removed) + "\n" for row in rows)
+
+
+def reached(reply: Mapping[str, Any], done: str) -> str:
+    """Return one line for each hand that something was sent to: ``web: sent``."""
+    rows = list(reply.get("hands", ()))
+    lines = [
+        f"{row['name']}: {done}"
+        if row.get("changed", True)
+        else f"{row['name']}: not {done}: {plain(row.get('reason') or '')}"
+        for row in rows
+    ]
+    return "".join(line + "\n" for line in lines) or "nothing to do\n"
+
+
+def outcome(row: Row, view: View, *, removed: bool = False) -> str:
+    """Say what came of a call for one hand."""
+    said = str(row.get("state") or ("gone" if removed else ""))
+    if removed and row.get("changed", True):
+        said = "gone"
+    parts = [paint(said, STATE_PAINT.get(said), view)] if said else []
+    if row.get("changed") is False:
+        parts.append("nothing to do")
+    if row.get("pid") is not None:
+        parts.append(f"pid {row['pid']}")
+    parts += _ending(row)
+    if row.get("took_s") is not None:
+        parts.append(f"took {row['took_s']:.3g} s")
+    if said not in ("ready", "running") and row.get("reason"):
+        parts.append(plain(row["reason"]))
+    return f"{row.get('name', '?')}: {', '.join(parts) or 'done'}"
+
+
+def _ending(row: Mapping[str, Any]) -> list[str]:
+    parts = []
+    if row.get("how"):
+        parts.append(f"by {row['how']}" if str(row["how"]).isupper() else str(row["how"]))
+    if row.get("signal") is not None:
+        parts.append(f"signal {row['signal']}" + (" (core)" if row.get("core") else ""))
+    elif row.get("code") is not None:
+        parts.append(f"exit {row['code']}")
+    return parts
+
+
+def plan(reply: Mapping[str, Any], view: View) -> str:
+    """Return what apply would change, or what is wrong with the crew files."""
+    wrong = list(reply.get("problems") or ())
+    if wrong:
+        head = f"the crew files cannot be used: {plural(len(wrong), 'problem')}"
+        return "\n".join([head, *problems(wrong)]) + "\n"
+    lines = [change(row, view) for row in reply.get("changes") or ()]
+    if not lines:
+        return "nothing to do: the crew is what the crew files say\n"
+    return "\n".join(lines) + "\n"
+
+
+def change(row: Row, view: View) -> str:
+    """Say in a line what one definition's change is."""
+    sign, colour = {"add": ("+", "green"), "remove": ("-", "red")}.get(
+        str(row.get("action")), ("~", "yellow")
+    )
+    text = plain(row.get("message") or "")
+    if not text:
+        keys = ", ".join(row.get("keys") or ())
+        text = f"{row['name']}: {row.get('action')}" + (f" {keys}" if keys else "")
+        text += f" ({_HOW.get(str(row.get('how')), row.get('how'))})"
+    return f"{paint(sign, colour, view)} {text}"
+
+
+_HOW = {
+    "start": "starts",
+    "live": "at once, nothing is restarted",
+    "next": "at its next start",
+    "restart": "restarts",
+    "stop": "stops",
+}
+
+
+def applied(reply: Mapping[str, Any], view: View) -> str:
+    """Return what apply changed and what came of it."""
+    changes, rows = reply.get("changes") or (), reply.get("hands") or ()
+    lines = _applied(changes, rows, view)
+    if not lines:
+        lines = ["nothing to do: the crew is what the crew files say"]
+    return "".join(line + "\n" for line in lines)
+
+
+def _applied(changes: Iterable[Row], rows: Iterable[Row], view: View) -> list[str]:
+    changes = list(changes)
+    removed = {
+        name for one in changes if one["action"] == "remove" for name in one.get("hands") or ()
+    }
+    told = [outcome(row, view, removed=row.get("name") in removed) for row in rows]
+    return [*(change(row, view) for row in changes), *told]
+
+
+def so_far(parameters: Mapping[str, Any], view: View) -> str:
+    """Return what came of a call before it was refused or its time was up.
+
+    Of one hand alone the refusal itself says it.
+    """
+    changes, rows = list(parameters.get("changes") or ()), list(parameters.get("hands") or ())
+    # Other refusals have names there.
+    rows = [row for row in rows if isinstance(row, dict)]
+    if len(changes) + len(rows) <= 1:
+        return ""
+    return "".join(f"{line}\n" for line in _applied(changes, rows, view))
