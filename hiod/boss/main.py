@@ -29,6 +29,7 @@ from hiod.boss import places, survey
 from hiod.boss.config import MAIN_FILE, AdminConfig, Config, build
 from hiod.boss.desk import Desk
 from hiod.boss.herald import Herald
+from hiod.boss.inquiries import Inquiries
 from hiod.boss.ledger import Ledger
 from hiod.boss.mailroom import Mailroom
 from hiod.boss.outlook import Outlook
@@ -306,12 +307,17 @@ def _run(options: argparse.Namespace, where: Places, told: _Told) -> int:
 
 def _take_turns(boss: Overseer, config: Config, given: dict[str, int], notify: Notify) -> int:
     where = boss.around.places
-    desk = Desk(
+
+    def read_config() -> Config:
+        return config_for(where)
+
+    inquiries = Inquiries(
         boss,
-        read_config=lambda: config_for(where),
+        read_config=read_config,
         version=hiod.__version__,
         sandbox=confinement.look(os.environ),
     )
+    desk = Desk(boss, read_config=read_config, inquiries=inquiries)
     boss.on_reload = desk.reload
     desk.when_applying = Herald(boss, notify, busy=desk.is_applying).reloading
     listener, ours = _listener(where, given)
@@ -329,8 +335,8 @@ def _take_turns(boss: Overseer, config: Config, given: dict[str, int], notify: N
             **{"method": "?", "user": facts.get("uid"), "why": event, **facts},
         ),
     )
-    desk.figures = admin.figures
-    desk.limits = admin.limits.facts
+    inquiries.figures = admin.figures
+    inquiries.limits = admin.limits.facts
     doist = BossDoist(
         name="hiod", real=True, tock=TOCK_S, tyme=time.monotonic(), doers=[boss, admin]
     )

@@ -1,0 +1,343 @@
+"""Inquiries: the methods that only look, and how those that change find whom they mean.
+
+Decides nothing: what it shows is made by ``views`` and ``explaining``. Invariant: nothing here
+changes the crew or leaves a record.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import platform
+import time
+from typing import TYPE_CHECKING, Any
+
+from hiod.admin import schema
+from hiod.boss import explaining, views
+from hiod.boss.subscribers import Subscriber, Subscribers
+from hiod.errors import AdminError, ConfigError
+from hiod.rules import records as r
+from hiod.rules import roster, specs
+from hiod.rules.policy import recent, satisfies
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from hiod.admin.server import Request
+    from hiod.boss.config import Config
+    from hiod.boss.overseer import Overseer
+    from hiod.host.procs import Relative
+    from hiod.rules.sandbox import Sandbox
+
+DEATHS_SHOWN = 10
+"""So many of a hand's deaths are shown."""
+
+
+class Inquiries:
+    """Shows operators the crew of one boss.
+
+    Attributes:
+        limits: of the admin socket, for ``about``.
+        figures: says what the admin socket has counted.
+
+    Args:
+        boss: whose crew it is.
+        read_config: reads the crew files as they are now; raises ConfigError.
+        version: of hiod.
+        sandbox: what the boss and its new hands run in.
+    """
+
+    def __init__(
+        self,
+        boss: Overseer,
+        *,
+        read_config: Callable[[], Config],
+        version: str,
+        sandbox: Sandbox,
+    ) -> None:
+        self._boss = boss
+        self._sandbox = sandbox
+        self._read_config = read_config
+        self._version = version
+        self._since = time.time()
+        self._subscribers = Subscribers(boss.ledger)
+        self.figures: Callable[[], dict[str, Any]] = dict
+        self.limits = schema.LimitFacts(
+            request_bytes=0,
+            nesting=0,
+            connections=0,
+            kept_for_admins=0,
+            connections_per_uid=0,
+            queued=0,
+            unsent_bytes=0,
+            message_s=0.0,
+        )
+        boss.after_turn.append(lambda _changed: self._subscribers.look(boss.now()))
+        boss.deadlines.append(self._subscribers.next_at)
+
+    def handle(self, request: Request) -> None:
+        """Answer one request.
+
+        Raises:
+            AdminError: what it asks for is not there.
+        """
+        getattr(self, f"_do_{request.method}")(request)
+
+    # ------------------------------------------------------------------ who is meant
+
+    def chosen(self, request: Request) -> tuple[str, ...]:
+        """Return the hands a request names.
+
+        Raises:
+            AdminError: NoSuchHand, for the first name that means nobody.
+        """
+        names, unknown = roster.select(self._boss.roll, request.params.names, request.params.labels)
+        if unknown:
+            raise self.no_such(unknown[0])
+        return names
+
+    def no_such(self, name: str) -> AdminError:
+        """Return the refusal of a name that means nobody, with those it may have been meant for."""
+        known = [*self._boss.hands, *self._boss.membership.members]
+        near = difflib.get_close_matches(name, dict.fromkeys(known), n=3, cutoff=0.6)
+        return AdminError("NoSuchHand", name=name, near=near)
+
+    # ------------------------------------------------------------------ the crew and the boss
+
+    def _clock(self) -> views.Clock:
+        return views.Clock(self._boss.now(), time.time())
+
+    def _do_ping(self, request: Request) -> None:
+        request.reply()
+
+    def _do_about(self, request: Request) -> None:
+        boss = self._boss
+        boss.outlook.look(boss.membership.members)
+        states: dict[str, int] = {}
+        for hand in boss.hands.values():
+            states[str(hand.state)] = states.get(str(hand.state), 0) + 1
+        state = "stopping" if boss.outcome else "running" if boss.settled else "settling"
+        request.reply(
+            schema.AboutReply(
+                name=boss.name,
+                version=self._version,
+                python=platform.python_version(),
+                pid=os.getpid(),
+                since=views.iso(self._since),
+                state=f"store refuses writes: {boss.ledger.fault}" if boss.ledger.fault else state,
+                role=request.caller.role,
+                limits=self.limits,
+                hands=len(boss.hands),
+                states=states,
+                pending=boss.outlook.pending,
+                files=boss.outlook.files,
+                seq=boss.ledger.seq,
+                runtime_dir=str(boss.around.places.runtime),
+                state_dir=str(boss.around.places.state),
+                config_dir=str(boss.around.places.config),
+                launchers=self._launchers(),
+                sandbox=self._sandbox.settings(),
+                figures={**boss.ledger.tallies, **self.figures()},
+            )
+        )
+
+    def _launchers(self) -> list[schema.LauncherFacts]:
+        boss = self._boss
+        alive = [name for name, hand in boss.hands.items() if hand.process is not None]
+        parents = [boss.station(name).launcher for name in alive]
+        return [
+            schema.LauncherFacts(
+                id=one.id,
+                pid=one.pid,
+                python=one.python,
+                hands=parents.count(one),
+                older=one.version not in {"", self._version},
+            )
+            for one in boss.processes.launchers
+        ]
+
+    def _do_list(self, request: Request) -> None:
+        boss = self._boss
+        names: Iterable[str] = boss.hands
+        if request.params.names or request.params.labels:
+            names = self.chosen(request)
+        rows = self._rows(names)
+        outlook = boss.outlook
+        outlook.look(boss.membership.members)
+        request.reply(
+            schema.ListReply(
+                hands=rows, seq=boss.ledger.seq, pending=outlook.pending, files=outlook.files
+            )
+        )
+
+    def _rows(self, names: Iterable[str]) -> list[schema.Row]:
+        """Return how hands stand."""
+        boss = self._boss
+        clock = self._clock()
+        rows = []
+        for name in names:
+            boss.clinic.glance(name)
+            rows.append(views.row(boss.hands[name], boss.station(name), clock, self._version))
+        return rows
+
+    def _one(self, name: str) -> r.Hand:
+        hand = self._boss.hands.get(name)
+        if hand is None:
+            raise self.no_such(name)
+        return hand
+
+    def _do_status(self, request: Request) -> None:
+        boss = self._boss
+        hand = self._one(request.params.name)
+        station = boss.station(hand.name)
+        tree: list[Relative] = []
+        if hand.name in boss.clinic.watch:
+            boss.clinic.examine(hand.name)
+            tree = boss.clinic.watch.tree(hand.name)
+        member = boss.membership.members.get(roster.base_of(hand))
+        request.reply(
+            views.status(
+                hand,
+                station,
+                self._clock(),
+                version=self._version,
+                clear=request.caller.role == "admin",
+                tree=tree,
+                deaths=boss.ledger.deaths(hand.name, limit=DEATHS_SHOWN),
+                source=member.source if member is not None else roster.RUNTIME,
+                log=boss.processes.order_for(hand)["log"],
+            )
+        )
+
+    def _do_why(self, request: Request) -> None:
+        boss = self._boss
+        if request.params.names or request.params.labels:
+            names = self.chosen(request)
+        else:
+            names = tuple(name for name, hand in boss.hands.items() if self._ails(hand))
+        clock = self._clock()
+        found = []
+        for name in names:
+            hand, station = boss.hands[name], boss.station(name)
+            boss.clinic.examine(name)
+            order = boss.processes.order_for(hand)
+            deaths = [views.death(one) for one in boss.ledger.deaths(name, limit=1)]
+            waiting = [
+                other.name
+                for other in boss.hands.values()
+                if other.state is r.State.WAITING and roster.base_of(hand) in other.spec.after
+            ]
+            awaited = [
+                other
+                for other in boss.hands.values()
+                if hand.state is r.State.WAITING
+                and roster.base_of(other) in hand.spec.after
+                and not satisfies(other)
+            ]
+            found.append(
+                explaining.why(
+                    hand,
+                    station,
+                    clock,
+                    deaths=deaths,
+                    waiting=waiting,
+                    awaited=awaited,
+                    cwd=order["cwd"],
+                    log=order["log"],
+                    sandbox=self._sandbox,
+                )
+            )
+        request.reply(schema.WhyReply(hands=found))
+
+    def _ails(self, hand: r.Hand) -> bool:
+        """Say whether a person should be told of a hand that did not ask."""
+        if hand.wanted is r.Wanted.DOWN:
+            return hand.state is not r.State.STOPPED
+        fine = {r.State.READY, r.State.RUNNING, r.State.DONE}
+        # One that comes back each time is up whenever somebody looks.
+        return hand.state not in fine or bool(recent(hand, self._boss.now()))
+
+    def _do_events(self, request: Request) -> None:
+        params = request.params
+        wanted = self._wanted_events(params)
+        kept = self._boss.ledger.events(
+            since=params.since, limit=params.limit, names=params.events, hands=wanted
+        )
+        request.reply(
+            schema.EventsReply(
+                events=[views.event(one) for one in kept],
+                seq=self._boss.ledger.seq,
+                first=self._boss.ledger.first,
+            )
+        )
+
+    def _wanted_events(self, params: Any) -> set[str] | None:
+        """Return the hands whose events are asked for, gone ones too; None means all."""
+        if not params.names and not params.labels:
+            return None
+        names, unknown = roster.select(self._boss.roll, params.names, params.labels)
+        return {*names, *unknown}
+
+    def _do_subscribe(self, request: Request) -> None:
+        one = Subscriber(
+            request,
+            self._boss.ledger,
+            hands=lambda: self._wanted_events(request.params),
+            rows=lambda names: self._rows(
+                [name for name in self._boss.hands if names is None or name in names]
+            ),
+        )
+        self._subscribers.add(request, one, self._boss.now())
+
+    def _do_plan(self, request: Request) -> None:
+        try:
+            config = self._read_config()
+        except ConfigError as error:
+            problems = [_problem(one) for one in error.problems]
+            request.reply(schema.PlanReply(problems=problems))
+            return
+        changes = roster.plan(self._boss.roll, config.hands)
+        request.reply(schema.PlanReply(changes=[self.change(one) for one in changes]))
+
+    def change(self, change: roster.Change) -> schema.Change:
+        """Return what would come of one changed definition, and how it reaches its hands."""
+        boss = self._boss
+        had = boss.membership.members.get(change.name)
+        hands = [hand.name for hand in roster.hands_of(boss.roll, change.name)]
+        if change.member is None:
+            return schema.Change(name=change.name, action="remove", how="stop", hands=hands)
+        if had is None:
+            new = [name for name, _ in specs.instances(change.member.spec)]
+            return schema.Change(name=change.name, action="add", how="start", hands=new)
+        ways = specs.diff(had.spec, change.member.spec)
+        values = set(ways.values())
+        how = "restart" if "restart" in values else "next" if "next" in values else "live"
+        return schema.Change(
+            name=change.name,
+            action="change",
+            how=how,  # type: ignore[arg-type]  # one of the three literals above
+            keys=sorted(ways),
+            hands=hands,
+        )
+
+    def _do_export(self, request: Request) -> None:
+        boss = self._boss
+        if request.params.names or request.params.labels:
+            chosen = {roster.base_of(boss.hands[name]) for name in self.chosen(request)}
+        else:
+            chosen = set(boss.membership.members)
+        found = [member.spec for name, member in boss.membership.members.items() if name in chosen]
+        request.reply(
+            schema.ExportReply(
+                text=specs.crew_file(found), specs=[specs.dump_sparse(spec) for spec in found]
+            )
+        )
+
+
+def _problem(problem: dict[str, Any]) -> schema.Problem:
+    return schema.Problem(
+        path=problem["path"],
+        code=problem["code"],
+        message=problem["message"],
+        got=problem.get("got"),
+    )

@@ -1,0 +1,232 @@
+"""Promises: changes that are answered when their hands have come where they were sent.
+
+Decides when a request is answered and with which outcomes. Leaves what it changes to the desk.
+Invariant: every promise is kept once: with outcomes, with where the hands stand when its time is
+up, or with why the machine would not make a process.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from hiod.admin import schema
+from hiod.boss.explaining import stands
+from hiod.errors import AdminError
+from hiod.rules import records as r
+from hiod.rules import roster
+from hiod.rules.policy import satisfies
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from hiod.admin.server import Request
+    from hiod.boss.overseer import Overseer
+
+_PAUSED = frozenset({r.State.BACKOFF, r.State.FAILED})
+
+
+@dataclass
+class Promise:
+    """A request that is answered when its hands have come where they were sent.
+
+    Attributes:
+        request: whom to answer.
+        until: ready, done or gone.
+        names: all it is about, in the order of the answer.
+        hands: those still on their way, and whether the request changed anything of them.
+        through: outcomes of those that are there.
+        refused: why no process was made, by hand: those are not waited for.
+        deadline: tyme.
+        wrap: makes the reply from the outcomes.
+    """
+
+    request: Request
+    until: str
+    names: tuple[str, ...]
+    hands: dict[str, bool]
+    deadline: float
+    wrap: Callable[[list[schema.Outcome]], schema.Record]
+    through: dict[str, schema.Outcome] = field(default_factory=dict)
+    refused: dict[str, r.Refused] = field(default_factory=dict)
+
+
+class Promises:
+    """What one boss still owes an answer.
+
+    Args:
+        boss: whose hands are waited for.
+    """
+
+    def __init__(self, boss: Overseer) -> None:
+        self._boss = boss
+        self._open: list[Promise] = []
+        boss.after_turn.append(self._look)
+        boss.deadlines.append(self._next_deadline)
+
+    def make(
+        self,
+        request: Request,
+        hands: Mapping[str, bool],
+        wrap: Callable[[list[schema.Outcome]], schema.Record],
+    ) -> None:
+        """Answer at the end of the turn, or when the hands are where the caller waits for them.
+
+        Args:
+            request: with ``wait`` and ``timeout_s`` among its parameters.
+            hands: all it is about, and whether it changed anything of them.
+            wrap: makes the reply from the outcomes.
+        """
+        params = request.params
+        deadline = self._boss.now() + (params.timeout_s if params.wait is not None else 0.0)
+        until = params.wait or ""
+        self._open.append(Promise(request, until, tuple(hands), dict(hands), deadline, wrap))
+        self._boss.wake()
+
+    def is_open(self, method: str) -> bool:
+        """Say whether somebody waits for a call of that method."""
+        return any(promise.request.method == method for promise in self._open)
+
+    def _look(self, dirty: set[str]) -> None:
+        """Answer those whose hands have come where they were sent, or whose time is up."""
+        now = self._boss.now()
+        for promise in list(self._open):
+            if promise.request.gone and not promise.request.oneway:
+                self._open.remove(promise)
+                continue
+            self._progress(promise, dirty)
+            self._note_refusals(promise)
+            late = now >= promise.deadline
+            if promise.refused and (late or promise.hands.keys() <= promise.refused.keys()):
+                self._open.remove(promise)
+                self._unmade(promise)
+            elif not promise.hands:
+                self._open.remove(promise)
+                self._answer(promise)
+            elif late:
+                self._open.remove(promise)
+                self._late(promise)
+
+    def _note_refusals(self, promise: Promise) -> None:
+        """Note whom it is no use to wait for: the machine will not make a hand's process."""
+        if promise.until not in {"ready", "done"}:
+            return
+        for name in (*promise.hands, *promise.through):
+            hand = self._boss.hands.get(name)
+            paused = hand is not None and hand.state in _PAUSED
+            refused = self._boss.station(name).refused if paused else None
+            if refused is not None:
+                promise.refused[name] = refused
+            elif name in promise.through:
+                promise.refused.pop(name, None)
+
+    def _unmade(self, promise: Promise) -> None:
+        """Say for whom no process was made, and where the others stand."""
+        name, refused = next(iter(promise.refused.items()))
+        more = [f"{other}: {one.message}" for other, one in promise.refused.items()][1:]
+        promise.request.fail(
+            AdminError(
+                "SpawnFailed",
+                "; ".join([f"{name}: no process was made: {refused.message}", *more]),
+                name=name,
+                step=refused.step,
+                errno=refused.errno,
+                path=refused.path,
+                hands=self._so_far(promise),
+                changes=self._changes(promise),
+            )
+        )
+
+    def _so_far(self, promise: Promise) -> list[schema.Outcome]:
+        """Return the outcomes of those that are there, and how the others stand."""
+        hands = self._boss.hands
+        return [
+            promise.through[name]
+            if name in promise.through
+            else outcome_of(hands[name], changed=promise.hands[name])
+            for name in promise.names
+        ]
+
+    def _changes(self, promise: Promise) -> list[schema.Change]:
+        """Return what ``apply`` changed; nothing for other requests."""
+        reply = promise.wrap([])
+        return reply.changes if isinstance(reply, schema.ApplyReply) else []
+
+    def _progress(self, promise: Promise, dirty: set[str]) -> None:
+        for name in list(promise.hands):
+            outcome = self._arrived(promise, name)
+            if outcome is None:
+                continue
+            del promise.hands[name]
+            promise.through[name] = outcome
+            if promise.request.more and promise.hands and name in dirty:
+                promise.request.progress(schema.ChangeReply(hands=[outcome]))
+
+    def _arrived(self, promise: Promise, name: str) -> schema.Outcome | None:
+        """Return the outcome of a hand that is where it was sent, or can no longer get there."""
+        boss = self._boss
+        hand = boss.hands.get(name)
+        changed = promise.hands[name]
+        if hand is None:
+            left = boss.departed.get(name)
+            return _gone(name, left, changed=changed)
+        if not promise.until:
+            return outcome_of(hand, changed=changed)
+        resting = roster.at_rest(hand)
+        if promise.until == "gone":
+            return _gone(name, hand, changed=changed) if resting and not hand.leaving else None
+        if hand.next_spec is not None or boss.is_stopping(name):
+            return None
+        there = hand.state is r.State.DONE or (promise.until == "ready" and satisfies(hand))
+        return outcome_of(hand, changed=changed) if there or resting else None
+
+    def _answer(self, promise: Promise) -> None:
+        promise.request.reply(promise.wrap([promise.through[name] for name in promise.names]))
+
+    def _late(self, promise: Promise) -> None:
+        """Say that the time is up, how far it went and where the others stand."""
+        first = self._boss.hands[next(iter(promise.hands))]
+        promise.request.fail(
+            AdminError(
+                "Timeout",
+                message=f"{first.name} is {stands(first)}: {first.reason}",
+                state=str(first.state),
+                hands=self._so_far(promise),
+                changes=self._changes(promise),
+            )
+        )
+
+    def _next_deadline(self) -> float:
+        return min((promise.deadline for promise in self._open), default=math.inf)
+
+
+def state_of(hand: r.Hand) -> Any:
+    """Return a hand's state, one of the words the schema has for it."""
+    return str(hand.state)
+
+
+def outcome_of(hand: r.Hand, *, changed: bool) -> schema.Outcome:
+    """Return how a hand stands, as an answer says it."""
+    return schema.Outcome(
+        name=hand.name,
+        changed=changed,
+        state=state_of(hand),
+        pid=hand.process.pid if hand.process else None,
+        generation=hand.generation,
+        reason=hand.reason,
+    )
+
+
+def _gone(name: str, hand: r.Hand | None, *, changed: bool) -> schema.Outcome:
+    outcome = schema.Outcome(name=name, changed=changed)
+    if hand is None:
+        return outcome
+    if hand.state not in r.LIVE:
+        outcome.state = state_of(hand)
+    if hand.end is not None and hand.ended_by:
+        outcome.how = hand.ended_by
+        outcome.code = hand.end.code
+        outcome.signal = hand.end.signal
+        outcome.took_s = round(max(0.0, hand.since - hand.stop_asked_at), 3)
+    return outcome
