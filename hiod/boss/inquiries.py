@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 DEATHS_SHOWN = 10
 """So many of a hand's deaths are shown."""
+CLOCK_SET_S = 0.01
+"""Wall time that is off by more was set."""
 
 
 class Inquiries:
@@ -60,6 +62,7 @@ class Inquiries:
         self._read_config = read_config
         self._version = version
         self._since = time.time()
+        self._offset = 0.0  # of wall time
         self._subscribers = Subscribers(boss.ledger)
         self.figures: Callable[[], dict[str, Any]] = dict
         self.limits = schema.LimitFacts(
@@ -105,7 +108,12 @@ class Inquiries:
     # ------------------------------------------------------------------ the crew and the boss
 
     def _clock(self) -> views.Clock:
-        return views.Clock(self._boss.now(), time.time())
+        # Tyme follows the monotonic clock, in steps; only one who sets the clock parts it from wall
+        # time. What happened once must read the same whenever it is asked for.
+        offset = time.time() - time.monotonic()
+        if abs(offset - self._offset) > CLOCK_SET_S:
+            self._offset = offset
+        return views.Clock(self._boss.now(), self._offset)
 
     def _do_ping(self, request: Request) -> None:
         request.reply()

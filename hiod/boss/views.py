@@ -26,16 +26,17 @@ if TYPE_CHECKING:
     from hiod.rules.records import Hand
 
 
-STEADY_S = 0.001
-"""By so much wall time may have been set since a row was made: it shows milliseconds."""
-
-
 class Clock:
-    """Turns tyme into what people read. ``offset`` is wall time less tyme."""
+    """Turns tyme into what people read.
 
-    def __init__(self, now: float, wall: float) -> None:
+    Args:
+        now: tyme.
+        offset: wall time less the clock that tyme follows.
+    """
+
+    def __init__(self, now: float, offset: float) -> None:
         self.now = now
-        self.offset = wall - now
+        self.offset = offset
 
     def iso(self, tyme: float | None) -> str | None:
         """Return an instant of tyme as ISO 8601 UTC."""
@@ -99,7 +100,7 @@ def row(hand: Hand, station: Station, clock: Clock, version: str) -> schema.Row:
     made_of = (hand, station.sample, verdict, station.beat, station.launcher)
     if station.shown is not None:
         before, offset, made = station.shown
-        if all(map(is_, before, made_of)) and abs(clock.offset - offset) < STEADY_S:
+        if all(map(is_, before, made_of)) and clock.offset == offset:
             shown: schema.Row = made
             return shown
     new = schema.Row(spec=roster.base_of(hand), **_facts(hand, station, clock, version))

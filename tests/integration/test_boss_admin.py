@@ -145,6 +145,15 @@ def test_nobody_of_that_name_is_told_with_names_like_it(crew: Boss):
     assert (parameters["name"], parameters["near"]) == ("frist", ["first"])
 
 
+def test_what_happened_once_has_one_time_whenever_it_is_asked_for(crew: Boss):
+    before = call(crew, "status", name="first")
+
+    asked = [call(crew, "status", name="first") for _ in range(30)]
+
+    assert {one.since for one in asked} == {before.since}
+    assert {one.process.started for one in asked} == {before.process.started}
+
+
 def test_status_is_whole(crew: Boss):
     status = call(crew, "status", name="first")
 

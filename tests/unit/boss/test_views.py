@@ -15,7 +15,7 @@ from hiod.rules import records as r
 from hiod.rules.records import Hand, State
 from hiod.rules.sandbox import Mount, Sandbox
 
-CLOCK = Clock(now=100.0, wall=1_500_000_100.0)
+CLOCK = Clock(now=100.0, offset=1.5e9)
 STATION = Station("/r/m/web.uxd")
 
 
