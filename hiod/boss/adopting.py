@@ -6,16 +6,21 @@ Decides nothing: ``rules.adoption`` says who is alive, who has ended and how. Le
 
 from __future__ import annotations
 
+import os
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from hiod.boss.clinic import UP
+from hiod.errors import LauncherError
+from hiod.host import launching, procs
 from hiod.rules import adoption, roster
 from hiod.rules import records as r
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from hiod.boss.mailroom import Mailroom
     from hiod.boss.overseer import Overseer
     from hiod.boss.survey import Survey
 
@@ -131,3 +136,57 @@ def begin(boss: Overseer, rested: Collection[str], told_ends: Collection[str]) -
         else:
             boss.keep_mailbox(name)
     boss.membership.apply(boss.config.hands, by="the crew files", first=True)
+
+
+def hear_late(
+    boss: Overseer,
+    mailroom: Mailroom,
+    launcher: launching.Launcher,
+    message: launching.Held | launching.Living | launching.Replayed,
+) -> None:
+    """Take in what a launcher tells that was silent when the boss started."""
+    match message:
+        case launching.Held():
+            _take_back(boss, mailroom, launcher, message)
+        case launching.Living():
+            _rejoin(boss, launcher, message)
+        case _:
+            hands = sum(one.launcher is launcher for one in boss.stations.values())
+            boss.ledger.tell("launcher.heard", launcher=launcher.id, pid=launcher.pid, hands=hands)
+            with suppress(LauncherError):
+                launcher.hold("boss", boss.around.memo_fd)
+            boss.processes.tidy_soon()
+
+
+def _take_back(
+    boss: Overseer, mailroom: Mailroom, launcher: launching.Launcher, message: launching.Held
+) -> None:
+    """Take back a mailbox, unless there is another by now; the boss's own socket is no more."""
+    name, fd = message.what, message.fd
+    if fd >= 0 and name in boss.hands and name not in mailroom:
+        mailroom.take(name, fd)
+        boss.processes.launchers.keep(name, fd)
+    elif fd >= 0:
+        os.close(fd)
+    if name not in boss.hands and name != "boss":
+        with suppress(LauncherError):
+            launcher.drop(name)
+
+
+def _rejoin(boss: Overseer, launcher: launching.Launcher, message: launching.Living) -> None:
+    """Go on with a living hand that was adopted without its launcher, as with any other."""
+    process = r.ProcessId(message.pid, message.started_at, message.boot_id)
+    hand = boss.hands.get(message.name)
+    fds = {message.pidfd, message.words}
+    if hand is not None and hand.process == process:
+        station = boss.station(hand.name)
+        station.launcher = launcher
+        boss.processes.leave_orphan(hand.name)
+        if station.words is None and message.words >= 0:
+            station.words = message.words
+            fds.discard(message.words)
+    elif procs.alive(process):
+        boss.ledger.tell("process.unknown", pid=process.pid, claims=message.name)
+    for fd in fds:
+        if fd >= 0:
+            os.close(fd)

@@ -69,6 +69,19 @@ class Launchers:
         self._known[launcher.id] = launcher
         self._epoll.register(launcher.fileno(), select.EPOLLIN)
 
+    def seek(self) -> tuple[bool, list[Launcher]]:
+        """Ask the launchers in the directory whom nobody has asked, or who turned us away.
+
+        Returns:
+            Whether there were any, and those that are spoken to from now on.
+        """
+        there = {path.stem for path in Path(self._runtime, "launcher").glob("*.sock")}
+        strangers = there - self._known.keys()
+        found = Launcher.find(self._runtime, only=strangers) if strangers else []
+        for launcher in found:
+            self.have(launcher)
+        return bool(strangers), found
+
     def make(self, python: str | None) -> Launcher:
         """Return the launcher for new hands of that python, started if need be.
 
@@ -96,17 +109,19 @@ class Launchers:
                 continue
             for event in launcher.take():
                 if isinstance(event, Gone):
-                    self._lose(launcher)
+                    self._lose(launcher, lives=event.busy)
                 yield launcher, event
             if launcher.id not in self._known:
                 launcher.close()
 
-    def _lose(self, launcher: Launcher) -> None:
+    def _lose(self, launcher: Launcher, *, lives: bool) -> None:
         self._known.pop(launcher.id, None)
+        self._epoll.unregister(launcher.fileno())
+        if lives:
+            return
         # One that ended before its first word would end so again.
         self._hopeless = not launcher.version
         self._own = {python: one for python, one in self._own.items() if one is not launcher}
-        self._epoll.unregister(launcher.fileno())
         # One that was killed could not do it itself.
         Path(self._runtime, "launcher", f"{launcher.id}.sock").unlink(missing_ok=True)
 
@@ -123,8 +138,9 @@ class Launchers:
             busy: those that have living hands.
             needed: there are hands for which something is to be held.
         """
-        idle = [one for one in self if one not in self._own.values() and one not in busy]
-        if needed and not self._own and (idle or not self._known) and not self._hopeless:
+        heard = [one for one in self if one.version]
+        idle = [one for one in heard if one not in self._own.values() and one not in busy]
+        if needed and not self._own and (idle or not heard) and not self._hopeless:
             with suppress(SpawnError):  # told when a hand is to be started with it
                 self.make(None)
         if needed and not self._own:
@@ -141,8 +157,9 @@ class Launchers:
     def drop(self, name: str) -> None:
         """Have every launcher let go of a mailbox."""
         for launcher in self:
-            with suppress(LauncherError):
-                launcher.drop(name)
+            if launcher in self._own.values() or launcher.version:
+                with suppress(LauncherError):
+                    launcher.drop(name)
 
     def close(self, *, retire: bool) -> None:
         """Let go of all; ``retire``: they end as soon as they have nobody."""

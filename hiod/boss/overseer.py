@@ -132,6 +132,7 @@ class Overseer(Bosser):
             mailroom,
             lambda: {"boss": around.memo_fd, **mailroom.fds(), **self.readiness.held()},
         )
+        self.deadlines.append(self.processes.next_at)
         self._survey = survey
         self._mailroom = mailroom
         self._events: list[tuple[str, r.Event]] = []
@@ -188,6 +189,7 @@ class Overseer(Bosser):
         self.ledger.tell("boss.started", version=found.version, pid=os.getpid(), mode=mode)
         for event, facts in found.notes:
             self.ledger.tell(event, **facts)
+        self.processes.seek()
         told_ends = adopting.adopt(self, found)
         if found.cold:
             rested = {name for name, hand in self.hands.items() if hand.state in r.RESTING}

@@ -8,6 +8,7 @@ on record.
 
 from __future__ import annotations
 
+import math
 import os
 import select
 import signal
@@ -15,6 +16,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from hiod.boss import adopting
 from hiod.boss.launchers import Launchers
 from hiod.errors import LauncherError, SizeError, SpawnError
 from hiod.host import launching, procs
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
 
     from hiod.boss.mailroom import Mailroom
     from hiod.boss.overseer import Overseer
+
+SEEK_S, SEEK_MOST_S = 1.0, 60.0
+"""How long until a launcher that could not be asked is asked again: at first, and at most."""
 
 
 class Processes:
@@ -48,6 +53,7 @@ class Processes:
         self._orphans = select.epoll()
         self._orphan_of: dict[int, str] = {}
         self._tidy = False  # launchers may have become idle, or are gone
+        self._seek_at, self._seek_s = math.inf, SEEK_S
 
     def fds(self) -> tuple[int, int]:
         """Return what to await: launchers, and the ends of hands that have no launcher any more."""
@@ -141,18 +147,37 @@ class Processes:
 
     # ------------------------------------------------------------------ hear
 
+    def next_at(self) -> float:
+        """Return when launchers are to be looked for again."""
+        return self._seek_at
+
+    def seek(self) -> None:
+        """Ask launchers that could not be asked yet; more and more seldom while there are any."""
+        sought, reached = self.launchers.seek()
+        for launcher in reached:
+            self._tell_silent(launcher)
+        self._seek_at = self._boss.now() + self._seek_s if sought else math.inf
+        self._seek_s = min(self._seek_s * 2, SEEK_MOST_S)
+
+    def _tell_silent(self, launcher: launching.Launcher) -> None:
+        self._boss.ledger.tell("launcher.silent", launcher=launcher.id, pid=launcher.pid)
+
     def hear(self) -> None:
         """Take in what launchers say, and which orphans have ended."""
+        if self._boss.now() >= self._seek_at:
+            self.seek()
+        self._hear_launchers()
+        for fd, _ in self._orphans.poll(0):
+            self._hear_orphan(fd)
+
+    def _hear_launchers(self) -> None:
         for launcher, message in self.launchers.take():
             match message:
                 case launching.Spawned():
                     self._hear_spawned(launcher, message)
-                case launching.Refused():
-                    if self._is_current(message.name, message.generation):
-                        refused = r.Refused(
-                            message.step, message.message, message.errno, message.path
-                        )
-                        self._refuse(message.name, refused)
+                case launching.Refused() if self._is_current(message.name, message.generation):
+                    refused = r.Refused(message.step, message.message, message.errno, message.path)
+                    self._refuse(message.name, refused)
                 case launching.Exited():
                     self._hear_exited(launcher, message)
                 case launching.Stray():
@@ -162,12 +187,14 @@ class Processes:
                         comm=message.comm,
                         left_by=message.name or "an unknown hand",
                     )
+                case launching.Held() | launching.Living() | launching.Replayed():
+                    adopting.hear_late(self._boss, self._mailroom, launcher, message)
+                case launching.Gone(busy=True):
+                    self._seek_at = self._boss.now() + self._seek_s
                 case launching.Gone():
                     self._hear_gone(launcher, message.why)
                 case _:
                     pass
-        for fd, _ in self._orphans.poll(0):
-            self._hear_orphan(fd)
 
     def _is_current(self, name: str, generation: int) -> bool:
         hand = self._boss.hands.get(name)
@@ -264,6 +291,12 @@ class Processes:
             return
         self._orphan_of[station.pidfd] = name
         self._orphans.register(station.pidfd, select.EPOLLIN)
+
+    def leave_orphan(self, name: str) -> None:
+        """Watch a hand no longer whose launcher was found: that knows more of its end."""
+        pidfd = self._boss.station(name).pidfd
+        if pidfd is not None and self._orphan_of.pop(pidfd, None) is not None:
+            self._orphans.unregister(pidfd)
 
     def _hear_orphan(self, fd: int) -> None:
         self._orphans.unregister(fd)

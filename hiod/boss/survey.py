@@ -1,7 +1,7 @@
 """What a starting boss finds: its own records, launchers of earlier bosses, living hands.
 
 Looks, and decides nothing but whether the start is cold. Invariant: when it returns, every launcher
-found has told all it knows, or is gone.
+found has told all it knows, is gone, or had its time; the last are heard when they speak.
 """
 
 from __future__ import annotations
@@ -41,10 +41,11 @@ class Survey:
 
     Attributes:
         members, hands, counters, last_seq: the records; each hand with the boot it was written in.
-        launchers: those that live.
+        launchers: those that live, whether they told all they know or nothing yet.
         seen, ends: what they say is alive, and what has ended.
         fds: (pidfd, words) by (name, generation), owned by whoever takes them out.
-        mailboxes: mailbox sockets by hand, and the boss's own socket.
+        mailboxes: mailbox sockets by hand.
+        boss_fd, boss_fd_age: the boss's own socket, and when the launcher that held it was started.
         alive: written-down processes found alive by looking.
         cold: nobody is alive.
         notes: events to tell once there is somebody to tell them.
@@ -62,6 +63,7 @@ class Survey:
     fds: dict[tuple[str, int], tuple[int | None, int | None]] = field(default_factory=dict)
     mailboxes: dict[str, int] = field(default_factory=dict)
     boss_fd: int | None = None
+    boss_fd_age: int = -1
     alive: set[ProcessId] = field(default_factory=set)
     notes: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
 
@@ -168,10 +170,10 @@ def _ask(found: Survey, asked: Iterable[launching.Launcher], deadline: float) ->
             if outcome is Outcome.BUSY:
                 busy.add(launcher.id)
     for launcher in waiting.values():
-        # It neither speaks nor ends. Its hands are found by the records, as if it were gone.
-        facts = {"launcher": launcher.id, "pid": launcher.pid, "hands": "unknown"}
-        found.notes.append(("launcher.gone", facts))
-        launcher.close()
+        # It neither speaks nor ends. Its hands are found by the records, as if it were gone; what
+        # it has to tell is news whenever it comes.
+        found.notes.append(("launcher.silent", {"launcher": launcher.id, "pid": launcher.pid}))
+        found.launchers.append(launcher)
     return busy
 
 
@@ -194,7 +196,7 @@ def _take(found: Survey, launcher: launching.Launcher) -> Outcome | None:
             case launching.Held(fd=-1):
                 pass
             case launching.Held(what="boss", fd=fd):
-                _keep_boss(found, fd)
+                _keep_boss(found, fd, launcher.pid)
             case launching.Held(what=name, fd=fd):
                 if name in found.mailboxes:
                     os.close(fd)
@@ -239,15 +241,19 @@ def _take_exit(found: Survey, message: launching.Exited) -> None:
     found.seen = [one for one in found.seen if (one.name, one.generation) != key]
 
 
-def _keep_boss(found: Survey, fd: int) -> None:
-    """Keep one copy of the boss's socket: the one its path leads to, if several were held."""
-    if found.boss_fd is None:
-        found.boss_fd = fd
+def _keep_boss(found: Survey, fd: int, holder: int) -> None:
+    """Keep one copy of the boss's socket: of several, the one that the youngest launcher held.
+
+    A boss that binds another tells every launcher it can reach, and those it starts.
+    """
+    process = procs.identify(holder)
+    age = process.started_at if process is not None else 0
+    if age <= found.boss_fd_age:
+        os.close(fd)
         return
-    with suppress(OSError):
-        if os.fstat(found.boss_fd).st_ino < os.fstat(fd).st_ino:
-            found.boss_fd, fd = fd, found.boss_fd
-    os.close(fd)
+    if found.boss_fd is not None:
+        os.close(found.boss_fd)
+    found.boss_fd, found.boss_fd_age = fd, age
 
 
 def _held(fd: int) -> int | None:

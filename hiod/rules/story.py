@@ -81,6 +81,18 @@ STORY: dict[str, Told] = {
         "launcher {launcher} is gone, pid {pid}; its {hands} hands live on",
         "A launcher process ended while it had hands. They go on; how they end can no longer be known.",
     ),
+    "launcher.silent": Told(
+        "warning",
+        "3c6375cd421d45c69f49035018f96bce",
+        "launcher {launcher} does not answer, pid {pid}; its hands are kept without it until it does",
+        "A launcher of an earlier boss lives and says nothing: it is stopped, or starved. Its hands go on and are watched. If one ends meanwhile, how is unknown. What it has to tell is taken in as soon as it speaks.",
+    ),
+    "launcher.heard": Told(
+        "info",
+        "64dcceb23ce14e55bcbe4da1a78bdc81",
+        "launcher {launcher} answers again, pid {pid}; {hands} hands are with it",
+        "A launcher that did not answer when the boss started has told what it knows.",
+    ),
     "launcher.stray": Told(
         "warning",
         "b9b2ee733c564859a7724ce2ac78119b",
