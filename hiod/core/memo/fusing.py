@@ -119,7 +119,8 @@ class Fuser:
         held = self.partials.get(key)
         if held is None:
             if count == 1:
-                return self.addSole(key, cred, body, vid)
+                why = self.addSole(key, cred, body, vid)
+                return [(why, key, cred)] if why else []
             dropped = self._make_room(key, len(body) + GRAM_COST)
             held = self._begin(key, cred, vid, signed=signed)
             dropped += self._add_part(key, held, number, count, body, vid, signed, now)
@@ -250,18 +251,21 @@ class Fuser:
 
     def addSole(
         self, key: Key, cred: Cred | None, body: bytes | memoryview, vid: str | None
-    ) -> list[tuple[str, Key, Cred | None]]:
-        """Take in a memo of one gram, of which nothing is here: it is whole at once."""
+    ) -> str:
+        """Take in a memo of one gram, of which nothing is here: it is whole at once.
+
+        Return "" or the reason why it is dropped.
+        """
         if len(body) > self.maxMemo:
-            return [("too-large", key, cred)]
+            return "too-large"
         try:
             rx = Rx((str(body, "utf-8"), key[1], vid))
         except UnicodeDecodeError:
-            return [("not-utf8", key, cred)]
+            return "not-utf8"
         rx.cred = cred
         self.partials[key] = rx
         self._ripe = True
-        return []
+        return ""
 
     def _lay(
         self, held: Partial, number: int, count: int | None, body: bytes | memoryview

@@ -1,8 +1,9 @@
 """Memos over datagrams: queues, limits, and one ``service`` call that moves them.
 
 Decides the order of work and what hio's users see of it: queues, properties, ``service*``.
-Leaves the layout of grams to ``gramming``, reassembly to ``fusing``, the waiting to
-``outboxing``, keys to ``signing``, and the sending to a subclass (``hiod.core.uxd``).
+Leaves the layout of grams to ``gramming``, which of them count to ``receiving``, reassembly to
+``fusing``, the waiting to ``outboxing``, ids to ``minting``, keys to ``signing``, and the sending
+to a subclass (``hiod.core.uxd``).
 Invariants: nothing a peer sends raises out of ``service``; whatever is not delivered is counted
 in ``drops`` (received) or ``deads`` (to be sent), with a reason, and told to a hook.
 """
@@ -11,30 +12,32 @@ from __future__ import annotations
 
 import errno
 import math
-import os
 import time
 from collections import deque
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from hiod.base.doing import Doer
 from hiod.base.tyming import Tymee
 from hiod.core.memo import signing
-from hiod.core.memo.fusing import Fuser, Rx
-from hiod.core.memo.gramming import (
-    CODES,
-    KINDS,
-    PAIRS,
-    SOLE,
-    GramError,
-    b64,
-    cut,
-    parse,
-    split,
-    unb64,
+from hiod.core.memo.codexing import (
+    SIZES,
+    AckDex,
+    AuthDex,
+    GramDex,
+    Keyage,
+    MemoDex,
+    Sizage,
+    SureDex,
+    Versionage,
+    ZeroDex,
 )
+from hiod.core.memo.fusing import Fuser, Rx
+from hiod.core.memo.gramming import CODES, KINDS, PAIRS, SOLE, GramError, cut, parse, split, unb64
+from hiod.core.memo.minting import MIDS
 from hiod.core.memo.outboxing import Letter, Outboxes
-from hiod.errors import MemoerError, MemoerVerifyError
+from hiod.core.memo.receiving import BIG, Intake, check
+from hiod.errors import MemoerError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -60,107 +63,6 @@ __all__ = [
     "openAM",
     "openMemoer",
 ]
-
-
-BIG = 4096
-"""Bytes of a gram from which its body is kept as a view of it, not as a copy."""
-
-
-class Versionage(NamedTuple):
-    """Version of the protocol."""
-
-    major: int = 0
-    minor: int = 0
-
-
-class Keyage(NamedTuple):
-    """A key pair in a keep: public key and private seed, as qualified base64."""
-
-    qvk: str
-    qss: str
-
-
-class Sizage(NamedTuple):
-    """Text sizes of a gram's fields: code, number, memo id, verifier id, signature."""
-
-    bz: int
-    nz: int
-    mz: int
-    vz: int
-    az: int
-
-
-class MemoGramCodex(NamedTuple):
-    """Every gram code; iteration and ``in`` go over the codes."""
-
-    GramZero: str = "bAAA"
-    Gram: str = "bAAB"
-    GramAuthZero: str = "bAAC"
-    GramAuth: str = "bAAD"
-    GramSureZero: str = "bAAE"
-    GramSure: str = "bAAF"
-    GramSureAuthZero: str = "bAAG"
-    GramSureAuth: str = "bAAH"
-    Ack: str = "bAAI"
-    AckAuth: str = "bAAJ"
-
-
-class ZeroGramCodex(NamedTuple):
-    """Codes of first grams."""
-
-    GramZero: str = "bAAA"
-    GramAuthZero: str = "bAAC"
-    GramSureZero: str = "bAAE"
-    GramSureAuthZero: str = "bAAG"
-
-
-class GramCodex(NamedTuple):
-    """Codes of later grams."""
-
-    Gram: str = "bAAB"
-    GramAuth: str = "bAAD"
-    GramSure: str = "bAAF"
-    GramSureAuth: str = "bAAH"
-
-
-class AuthGramCodex(NamedTuple):
-    """Codes of signed grams."""
-
-    GramAuthZero: str = "bAAC"
-    GramAuth: str = "bAAD"
-    GramSureAuthZero: str = "bAAG"
-    GramSureAuth: str = "bAAH"
-    AckAuth: str = "bAAJ"
-
-
-class SureGramCodex(NamedTuple):
-    """Codes hio reserves for grams that are to be acknowledged; they travel as plain ones."""
-
-    GramSureZero: str = "bAAE"
-    GramSure: str = "bAAF"
-    GramSureAuthZero: str = "bAAG"
-    GramSureAuth: str = "bAAH"
-
-
-class AckCodex(NamedTuple):
-    """Codes of acknowledgements, which nobody sends."""
-
-    Ack: str = "bAAI"
-    AckAuth: str = "bAAJ"
-
-
-MemoDex = MemoGramCodex()
-ZeroDex = ZeroGramCodex()
-GramDex = GramCodex()
-AuthDex = AuthGramCodex()
-SureDex = SureGramCodex()
-AckDex = AckCodex()
-
-
-def _sizes() -> dict[str, Sizage]:
-    """Return the text sizes by code."""
-    kinds = {code: KINDS[code.encode()] for code in CODES.values()}
-    return {code: Sizage(4, 4, 24, kind.body - 32, kind.tail) for code, kind in kinds.items()}
 
 
 class QueueView(deque[Any]):
@@ -217,12 +119,12 @@ class Memoer(Tymee):
     """
 
     Version: ClassVar[Versionage] = Versionage()
-    Codex: ClassVar[MemoGramCodex] = MemoDex
+    Codex: ClassVar[tuple[str, ...]] = MemoDex
     Codes: ClassVar[dict[str, str]] = dict(CODES)
     Names: ClassVar[dict[str, str]] = {code: name for name, code in CODES.items()}
-    Zedex: ClassVar[ZeroGramCodex] = ZeroDex
-    Audex: ClassVar[AuthGramCodex] = AuthDex
-    Sizes: ClassVar[dict[str, Sizage]] = _sizes()
+    Zedex: ClassVar[tuple[str, ...]] = ZeroDex
+    Audex: ClassVar[tuple[str, ...]] = AuthDex
+    Sizes: ClassVar[dict[str, Sizage]] = SIZES
     Pairs: ClassVar[dict[str, str]] = dict(PAIRS)
     MaxMemoSize: ClassVar[int] = 4294967300
     MaxGramCount: ClassVar[int] = 16777215
@@ -322,10 +224,12 @@ class Memoer(Tymee):
         self.inbox: deque[Any] = deque()
         self.echos: deque[tuple[bytes, Any]] = deque()
         self._keep = dict(keep or {})
-        self._authic = bool(authic)
+        self._intake = Intake(self._fuser, authic=bool(authic))
         self._echoic = bool(echoic)
         self._vid = vid
         self._curt = bool(curt)
+        self._slips = 0
+        self._slipped = b""  # what those grams begin with, but for the end of the memo's id
         self._code = code
         self._size = self.MaxGramSize
         self._fit = self.MaxGramSize  # longest gram the transport likes
@@ -403,7 +307,7 @@ class Memoer(Tymee):
     @property
     def authic(self) -> bool:
         """Whether only signed grams are taken."""
-        return self._authic
+        return self._intake.authic
 
     @property
     def echoic(self) -> bool:
@@ -575,64 +479,13 @@ class Memoer(Tymee):
         """
         raw = bytes(gram)
         kind, mid, vid, number, count, start, stop = parse(raw)
-        if self._authic and not kind.signed:
-            raise GramError("unsigned", f"gram {kind.code} is not signed")
         if kind.signed:
             vid = vid or self.vids.get(mid)
-            self._check(raw, stop, vid, text=kind.text)
+            check(self, raw, stop, vid, text=kind.text)
+        elif self.authic:
+            raise GramError("unsigned", f"gram {kind.code} is not signed")
         gram[:] = raw[start:stop]
         return mid, vid, number, count
-
-    def _check(self, gram: bytes, stop: int, vid: str | None, *, text: bool) -> None:
-        """Verify a gram's signature; MemoerError unless it is good."""
-        if vid is None:
-            raise GramError("no-signer", "signed gram came before the first one, which names who")
-        self.verify(vid, gram[stop:] if text else b64(gram[stop:]), gram[:stop])
-
-    def _take(self, gram: bytes, src: Any, cred: Cred | None, now: float) -> None:
-        """Put one datagram where it belongs, or count why it belongs nowhere."""
-        if gram[:8] == SOLE and not self._authic and self._take_sole(gram, src, cred):
-            return
-        try:
-            kind, mid, vid, number, count, start, stop = parse(gram)
-            key = (mid, src, cred[0] if cred else 0)
-            signed = kind.signed
-            if signed:
-                self._check(gram, stop, vid or self._fuser.vid(key), text=kind.text)
-            elif self._authic:
-                raise GramError("unsigned", f"gram {kind.code} is not signed")  # noqa: TRY301 - counted below
-        except GramError as ex:
-            reason = ex.reason
-            if self.cutShort:
-                self.cutShort, reason = False, "cut-short"
-            self._drop(reason, src, cred)
-            return
-        except MemoerVerifyError:
-            self._drop("bad-signature", src, cred)
-            return
-        except MemoerError:
-            self._drop("unverifiable", src, cred)
-            return
-        body = gram[start:stop] if stop < BIG else memoryview(gram)[start:stop]
-        dropped = self._fuser.add(key, cred, number, count, body, vid=vid, signed=signed, now=now)
-        if dropped:
-            self._note(dropped)
-
-    def _take_sole(self, gram: bytes, src: Any, cred: Cred | None) -> bool:
-        """Take the usual datagram, a memo of one plain gram, the short way; False: not that."""
-        if len(gram) < 32:  # noqa: PLR2004 - the header
-            return False
-        try:
-            key = (str(gram[8:32], "utf-8"), src, cred[0] if cred else 0)
-        except UnicodeDecodeError:
-            return False
-        fuser = self._fuser
-        if key in fuser.partials:
-            return False
-        dropped = fuser.addSole(key, cred, gram[32:], None)
-        if dropped:
-            self._note(dropped)
-        return True
 
     def _note(self, dropped: Iterable[tuple[str, Key, Cred | None]]) -> None:
         """Count what the fuser dropped."""
@@ -651,24 +504,15 @@ class Memoer(Tymee):
         """Read at most so many datagrams."""
         if not self.opened:
             return
-        now = self.now()
-        receive, take, left = self.receiveCred, self._take, self.MaxPassBytes
-        for _ in range(most):
-            if echoic and self.echos:
-                data, src = self.echos.popleft()
-                cred = None
-            else:
-                try:
-                    data, src, cred = receive()
-                except OSError as ex:
-                    self._drop(errno.errorcode.get(ex.errno or 0, "unreadable"), None, None)
-                    return
-                if not data and src is None and cred is None:
-                    return
-            take(data, src, cred, now)
-            left -= len(data)
-            if left <= 0:
-                return
+        receive = self._receive_echo if echoic and self.echos else self.receiveCred
+        for reason, src, cred in self._intake.read(
+            self, receive, most, self.MaxPassBytes, self.now()
+        ):
+            self._drop(reason, src, cred)
+
+    def _receive_echo(self) -> tuple[bytes, Any, Cred | None]:
+        """Return what was sent here first, then what comes."""
+        return (*self.echos.popleft(), None) if self.echos else self.receiveCred()
 
     def serviceReceivesOnce(self, *, echoic: bool = False) -> None:
         """Read at most one datagram."""
@@ -711,7 +555,11 @@ class Memoer(Tymee):
 
     def serviceRxMemos(self) -> None:
         """Handle all memos in ``rxms``; override to do more than put them in ``inbox``."""
-        while self.rxms:
+        rxms, inbox = self.rxms, self.inbox
+        if len(inbox) + len(rxms) <= self.maxIn:
+            inbox.extend(rxms)
+            rxms.clear()
+        while rxms:
             self._shelve()
 
     def _serviceOneRxMemo(self) -> Any:
@@ -779,7 +627,36 @@ class Memoer(Tymee):
             return self._refuse(memo, dst, "too-large" if size else "empty")
         if key is not None and self._replace(memo, dst, vid, key, size):
             return True
-        return self._queue(Letter(memo, dst, vid, key, size, self.now()))
+        tymth = self._tymth
+        now = time.monotonic() if tymth is None else tymth()
+        return self._queue(Letter(memo, dst, vid, key, size, now))
+
+    def slip(self, memo: str, dst: Any) -> bool:
+        """Send a short memo at once, past the queues; False when it has not left.
+
+        It has not when anything waits for anybody, when there is no room, and when it takes more
+        than a plain gram: queue it then.
+        """
+        outboxes, data = self._outboxes, memo.encode()
+        if (
+            outboxes.depth
+            or not self.opened
+            or self._code != "bAAA"
+            or self._curt
+            or len(data) > self._size - 32
+            or type(self).rend is not Memoer.rend
+        ):
+            return False
+        self._slips += 1
+        if not self._slips % 0x1000000 or not self._slipped:
+            self._slipped = SOLE + self.makeMID()[:-6].encode()
+        try:
+            if not self.send(b"%s%06x%s" % (self._slipped, self._slips % 0x1000000, data), dst):
+                return False
+        except OSError:
+            return False
+        outboxes.sent += 1
+        return True
 
     def gramit(self, gram: bytes, dst: Any) -> bool:
         """Queue a ready gram; True when queued, False when refused and counted."""
@@ -832,50 +709,18 @@ class Memoer(Tymee):
 
     @classmethod
     def makeMID(cls, code: str = "0A") -> str:
-        """Return a new memo id: ``code`` and 22 characters that stand for 16 random bytes."""
-        return code + str(b64(b"\0\0" + os.urandom(16))[2:], "ascii")
+        """Return a new memo id: ``code`` and 22 characters that stand for 16 bytes."""
+        return code + MIDS.take()
 
     # hio's users make and read their keys with these.
-
-    @classmethod
-    def _encodeVID(cls, raw: bytes, code: str = "B") -> str:
-        """Return a verifier id of 32 bytes as text."""
-        return signing.encode(raw, code)
-
-    @classmethod
-    def _encodeQVK(cls, raw: bytes, code: str = "B") -> str:
-        """Return a public key of 32 bytes as text."""
-        return signing.encode(raw, code)
-
-    @classmethod
-    def _encodeQSS(cls, raw: bytes, code: str = "A") -> str:
-        """Return a private seed of 32 bytes as text."""
-        return signing.encode(raw, code)
-
-    @classmethod
-    def _encodeSGN(cls, raw: bytes, code: str = "0B") -> str:
-        """Return a signature of 64 bytes as text."""
-        return signing.encode(raw, code)
-
-    @classmethod
-    def _decodeVID(cls, qb64: str) -> tuple[bytes, str]:
-        """Return the bytes and the code of a verifier id; MemoerError when it is none."""
-        return signing.decode(qb64, signing.VID_CODES, 32), qb64[:1]
-
-    @classmethod
-    def _decodeQVK(cls, qb64: str) -> tuple[bytes, str]:
-        """Return the bytes and the code of a public key; MemoerError when it is none."""
-        return signing.decode(qb64, signing.QVK_CODES, 32), qb64[:1]
-
-    @classmethod
-    def _decodeQSS(cls, qb64: str) -> tuple[bytes, str]:
-        """Return the bytes and the code of a private seed; MemoerError when it is none."""
-        return signing.decode(qb64, signing.QSS_CODES, 32), qb64[:1]
-
-    @classmethod
-    def _decodeSGN(cls, qb64: str) -> tuple[bytes, str]:
-        """Return the bytes and the code of a signature; MemoerError when it is none."""
-        return signing.decode(qb64, signing.SGN_CODES, 64), qb64[:2]
+    _encodeVID = staticmethod(signing.encodeVID)
+    _encodeQVK = staticmethod(signing.encodeQVK)
+    _encodeQSS = staticmethod(signing.encodeQSS)
+    _encodeSGN = staticmethod(signing.encodeSGN)
+    _decodeVID = staticmethod(signing.decodeVID)
+    _decodeQVK = staticmethod(signing.decodeQVK)
+    _decodeQSS = staticmethod(signing.decodeQSS)
+    _decodeSGN = staticmethod(signing.decodeSGN)
 
     def sign(self, vid: str, ser: bytes) -> bytes:
         """Return the signature of ``vid`` over ``ser``, in text form.
@@ -899,28 +744,34 @@ class Memoer(Tymee):
         if not who:
             raise MemoerError(f"grams of code {code} are signed: say by whom with vid")
         grams = cut(data, mid, code, self._size, curt=curt, vid=who.encode())
-        return [gram + self._signature(who, gram) for gram in grams]
-
-    def _signature(self, who: str, gram: bytes) -> bytes:
-        """Return the signature of a gram in the form the gram travels in."""
-        sig = self.sign(who, gram)
-        return unb64(sig) if self._curt else sig
+        sigs = [self.sign(who, gram) for gram in grams]
+        return [gram + (unb64(sig) if curt else sig) for gram, sig in zip(grams, sigs, strict=True)]
 
     def cut(self, letter: Letter) -> str:
         """Cut a queued memo; return "" or the reason why that is not possible.
 
-        A long plain one is left where it is, each gram a header and a view of its bytes.
+        The usual memo is one plain gram and goes the short way.  A long plain one is left where it
+        is, each gram a header and a view of its bytes.
         """
-        signed = self._code in self.Audex
-        try:
-            if letter.size < BIG or signed or type(self).rend is not Memoer.rend:
+        code, size, curt = self._code, self._size, self._curt
+        signed = code in self.Audex
+        if signed or type(self).rend is not Memoer.rend:
+            try:
                 letter.grams = self.rend(letter.memo or "", letter.vid)
+            except MemoerError:
+                return "unsigned" if signed else "uncut"
+            return ""
+        data, mid = (letter.memo or "").encode(), self.makeMID().encode()
+        if code == "bAAA" and not curt and 0 < letter.size <= min(BIG, size - 32):
+            letter.grams = [SOLE + mid + data]
+            return ""
+        try:
+            if letter.size < BIG:
+                letter.grams = cut(data, mid, code, size, curt=curt)
             else:
-                data, mid = (letter.memo or "").encode(), self.makeMID().encode()
-                size = min(self._size, self._fit)
-                letter.grams = split(data, mid, self._code, size, curt=self._curt)
+                letter.grams = split(data, mid, code, min(size, self._fit), curt=curt)
         except MemoerError:
-            return "unsigned" if signed else "uncut"
+            return "uncut"
         return ""
 
     def _cut(self, letter: Letter) -> None:

@@ -328,64 +328,54 @@ class Outboxes:
         """Return all that waits, destination by destination."""
         return [letter for box in self._boxes.values() for letter in box.letters]
 
-    def _empty(self, box: Outbox, now: float, port: Port, most: float, *, cutting: bool) -> int:
+    def _empty(  # noqa: C901, PLR0912 - one loop, without a call for each gram
+        self, box: Outbox, now: float, port: Port, most: float, *, cutting: bool
+    ) -> int:
         """Send one destination's grams until one is not taken or ``most`` went; count them.
 
         Afterwards the outbox is gone, held back, or still ready because of an uncut memo.
         """
-        letters = box.letters
+        letters, dst, window, aloft = box.letters, box.dst, self.window, self._aloft
         went = 0
         while letters:
             letter = letters[0]
-            if letter.grams is None:
+            grams = letter.grams
+            if grams is None:
                 if not cutting:
                     return went
-                self._cut(letter, port)
-            before = letter.sent
-            stays = self._send(box, letter, now, port, most - went, moved=went > 0)
-            went += max(0, letter.sent - before)
-            if stays:
-                return went
+                grams = self._cut(letter, port)
+            while letter.sent < len(grams):
+                if went >= most:
+                    return went
+                gram = grams[letter.sent]
+                send: Callable[[Any, Any], int] = port.send
+                if isinstance(gram, bytes):
+                    cost = GRAM_COST + len(gram)
+                else:
+                    send, cost = port.sendParts, GRAM_COST + len(gram[1])
+                if aloft.get(dst, 0) + cost > window and not self._admits(box, cost, now, port):
+                    self._wait(box, now, port)
+                    return went
+                try:
+                    taken = send(gram, dst)
+                except (OSError, TypeError, ValueError) as ex:
+                    if self._refused(box, letter, ex, now, port):
+                        return went
+                    break
+                if not taken:
+                    self._hold(box, letter, now, port, moved=went > 0)
+                    return went
+                letter.sent += 1
+                went += 1
+                box.delay = 0.0
+                aloft[dst] = aloft.get(dst, 0) + cost
+            else:
+                if grams:
+                    self.sent += 1
             letters.popleft()
             self._leave(box, letter)
         self._close(box, port)
         return went
-
-    def _send(
-        self, box: Outbox, letter: Letter, now: float, port: Port, most: float, *, moved: bool
-    ) -> bool:
-        """Send at most so many of a letter's grams; return whether it stays the first."""
-        grams, dst, window, aloft = letter.grams or [], box.dst, self.window, self._aloft
-        while letter.sent < len(grams):
-            if not most:
-                return True
-            gram = grams[letter.sent]
-            send: Callable[[Any, Any], int] = port.send
-            size = len(gram)
-            if not isinstance(gram, bytes):
-                send, size = port.sendParts, len(gram[1])
-            cost = GRAM_COST + size
-            if aloft.get(dst, 0) + cost > window and not self._admits(box, cost, now, port):
-                self._wait(box, now, port)
-                return True
-            try:
-                taken = send(gram, dst)
-            except OSError as ex:
-                return self._refused(box, letter, ex, now, port)
-            except (TypeError, ValueError):
-                self._bury(letter, "bad-address")
-                return False
-            if not taken:
-                self._hold(box, letter, now, port, moved=moved)
-                return True
-            letter.sent += 1
-            most -= 1
-            moved = True
-            box.delay = 0.0
-            aloft[dst] = aloft.get(dst, 0) + cost
-        if grams:
-            self.sent += 1
-        return False
 
     # ------------------------------------------------------------- what others have not read
 
@@ -544,12 +534,13 @@ class Outboxes:
             port.endRoom(box.dst)
             box.awaited = False
 
-    def _refused(self, box: Outbox, letter: Letter, ex: OSError, now: float, port: Port) -> bool:
+    def _refused(self, box: Outbox, letter: Letter, ex: Exception, now: float, port: Port) -> bool:
         """Return whether the destination is held back; if not, the letter alone is dead."""
-        if ex.errno in UNREACHABLE:
+        code = ex.errno if isinstance(ex, OSError) else None
+        if code in UNREACHABLE:
             self._age(box, letter, now, port)
             return True
-        self._bury(letter, errno.errorcode.get(ex.errno or 0, "bad-address"))
+        self._bury(letter, errno.errorcode.get(code or 0, "bad-address"))
         return False
 
     def _age(self, box: Outbox, letter: Letter, now: float, port: Port) -> None:

@@ -51,6 +51,46 @@ def decode(text: str, codes: tuple[str, ...], size: int) -> bytes:
     return raw[lead:]
 
 
+def encodeVID(raw: bytes, code: str = "B") -> str:
+    """Return a verifier id of 32 bytes as text."""
+    return encode(raw, code)
+
+
+def encodeQVK(raw: bytes, code: str = "B") -> str:
+    """Return a public key of 32 bytes as text."""
+    return encode(raw, code)
+
+
+def encodeQSS(raw: bytes, code: str = "A") -> str:
+    """Return a private seed of 32 bytes as text."""
+    return encode(raw, code)
+
+
+def encodeSGN(raw: bytes, code: str = "0B") -> str:
+    """Return a signature of 64 bytes as text."""
+    return encode(raw, code)
+
+
+def decodeVID(qb64: str) -> tuple[bytes, str]:
+    """Return the bytes and the code of a verifier id; MemoerError when it is none."""
+    return decode(qb64, VID_CODES, 32), qb64[:1]
+
+
+def decodeQVK(qb64: str) -> tuple[bytes, str]:
+    """Return the bytes and the code of a public key; MemoerError when it is none."""
+    return decode(qb64, QVK_CODES, 32), qb64[:1]
+
+
+def decodeQSS(qb64: str) -> tuple[bytes, str]:
+    """Return the bytes and the code of a private seed; MemoerError when it is none."""
+    return decode(qb64, QSS_CODES, 32), qb64[:1]
+
+
+def decodeSGN(qb64: str) -> tuple[bytes, str]:
+    """Return the bytes and the code of a signature; MemoerError when it is none."""
+    return decode(qb64, SGN_CODES, 64), qb64[:2]
+
+
 def sign(vid: str, ser: bytes, keep: Mapping[str, Any]) -> bytes:
     """Return the text signature of ``vid`` over ``ser``.
 

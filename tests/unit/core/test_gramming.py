@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from hiod.core.memo import minting
 from hiod.core.memo.gramming import CODES, GramError, b64, cut, parse, rooms, unb64
 from hiod.core.memo.memoing import Memoer
 from hiod.core.memo.signing import verify
@@ -39,14 +40,36 @@ def whole(grams):
 
 
 @pytest.mark.parametrize("vector", MIDS, ids=lambda v: v["mid"])
-def test_an_id_is_the_text_of_its_sixteen_bytes(vector, monkeypatch):
-    monkeypatch.setattr("os.urandom", lambda _size: bytes.fromhex(vector["uuid_hex"]))
-
-    mid = Memoer.makeMID()
+def test_an_id_is_the_text_of_its_sixteen_bytes(vector):
+    mid = "0A" + minting.text(bytes.fromhex(vector["uuid_hex"]))
 
     assert mid == vector["mid"]
     assert unb64(mid.encode()).hex() == vector["mid_base2_hex"]
     assert b64(bytes.fromhex(vector["mid_base2_hex"])).decode() == mid
+
+
+def test_ids_are_drawn_by_the_thousand_and_none_twice(monkeypatch):
+    drawn = iter([bytes(16), b"\1" * 16, b"\2" * 16])
+    monkeypatch.setattr("os.urandom", lambda size: next(drawn) if size == 16 else None)
+    mint = minting.Mint()
+
+    taken = [mint.take() for _ in range(4097)]
+    mint.renew()
+    taken.append(mint.take())
+
+    assert len(set(taken)) == 4098
+    assert taken[:2] == ["A" * 22, "A" * 21 + "B"]
+    stems = [minting.text(raw)[:20] for raw in (b"\1" * 16, b"\2" * 16)]
+    assert [mid[:20] for mid in taken[-2:]] == stems
+    assert all(unb64(b"0A" + mid.encode())[:2] == b"\xd0\0" for mid in taken)
+
+
+def test_a_memoer_marks_each_memo_with_an_id_of_its_own():
+    mids = {Memoer.makeMID(), Memoer.makeMID(), Memoer.makeMID(code="0B")}
+
+    assert len({mid[2:] for mid in mids}) == 3
+    assert sorted(mid[:2] for mid in mids) == ["0A", "0A", "0B"]
+    assert {len(mid) for mid in mids} == {24}
 
 
 @pytest.mark.parametrize("vector", SENT, ids=label)
