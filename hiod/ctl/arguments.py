@@ -305,7 +305,8 @@ def overview() -> str:
     lines += [f"  {verb:<9} {about}" for verb, (about, _) in VERBS.items()]
     lines += [
         "",
-        "NAME is a hand, the base name of counted hands, or a glob; -l KEY=VALUE chooses by label.",
+        "NAME is a hand, the base name of counted hands, or a glob; -l KEY=VALUE chooses",
+        "by label.",
         "Without a verb: list.  More on one: hiodctl VERB --help",
         "Exit: 0 done, 1 refused or not allowed, 2 usage, 3 no boss there, 4 timed out.",
     ]

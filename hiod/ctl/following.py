@@ -44,7 +44,7 @@ def run(ask: Ask, seq: int, show: Callable[[dict[str, Any]], None]) -> None:
                 sys.stdout.flush()
                 seq = int(answer["seq"])
         except HiodError as ex:
-            if not _ends_by_itself(ex):
+            if not ends_by_itself(ex):
                 raise
         else:  # its last answer: there is no more to tell, ever
             return
@@ -54,8 +54,8 @@ def run(ask: Ask, seq: int, show: Callable[[dict[str, Any]], None]) -> None:
         time.sleep(AGAIN_S)
 
 
-def _ends_by_itself(ex: HiodError) -> bool:
-    """Whether it is worth asking again."""
+def ends_by_itself(ex: HiodError) -> bool:
+    """Whether a boss may be there, or have time, if asked again."""
     if isinstance(ex, AdminError):
         return ex.code in _PASSING
     return isinstance(ex, NoBoss | NoAnswer)

@@ -9,6 +9,7 @@ Exit codes: 0 done, 1 refused or not allowed, 2 usage, 3 no boss there, 4 timed 
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from datetime import UTC, datetime
@@ -34,13 +35,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if argv is None else list(argv)
     wants_json = "--json" in words
     verb = ""
-    if sys.stdout is None:  # closed by whoever called: nobody reads
-        sys.stdout = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+    _ready_output()
     try:
         parsed = arguments.parse(words)
         verb = parsed.verb
         if verb in ("help", "version"):
-            sys.stdout.write(parsed.text)
+            _show_help(parsed.text)
             return DONE
         code = verbs.run(parsed, _view())
         sys.stdout.flush()
@@ -57,6 +57,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"hiodctl {verb}: what came of it cannot be written: {ex.strerror}\n")
         return REFUSED
     return code
+
+
+def _ready_output() -> None:
+    """Have an output that takes every text, whatever the terminal can show and whoever listens."""
+    if sys.stdout is None:  # closed by whoever called: nobody reads
+        sys.stdout = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
+
+
+def _show_help(text: str) -> None:
+    view = _view()
+    for line in text.splitlines():
+        # What goes on stands under the text, behind the word it is about.
+        indent = len(line) - len(line.lstrip())
+        lines = render.figures.labelled(line[:indent], line[indent:], view)
+        sys.stdout.write(lines + "\n")
 
 
 def _let_go_of_output() -> None:

@@ -44,6 +44,21 @@ class Ask(NamedTuple):
         """Ask the boss."""
         return self.client.call(method, parameters)
 
+    def wait_for(
+        self, method: str, parameters: Mapping[str, Any], chosen: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Ask for what may take long; at a terminal it is seen who of the chosen is on the way."""
+        if self.parsed.wait is None:
+            return self.call(method, parameters)
+        from hiod.ctl import progress  # noqa: PLC0415 - only for what waits
+
+        try:
+            with progress.shown(self, chosen):
+                return self.call(method, parameters)
+        except KeyboardInterrupt:
+            sys.stderr.write(f"hiodctl {self.parsed.verb}: not waited for; it goes on\n")
+            raise
+
     def say(self, text: str) -> None:
         """Print for the reader."""
         sys.stdout.write(text)
@@ -218,7 +233,9 @@ def _waiting(parsed: argparse.Namespace) -> dict[str, Any]:
 
 def _change(ask: Ask, method: str, asked: Mapping[str, Any], *, removed: bool = False) -> int:
     """Ask for a change, print what came of it, and return the exit code."""
-    reply = ask.call(method, dict(asked) | _waiting(ask.parsed))
+    named = asked.get("name") or asked.get("spec", {}).get("name")
+    chosen = {"names": [named]} if named else asked
+    reply = ask.wait_for(method, dict(asked) | _waiting(ask.parsed), chosen)
     ask.show(reply, lambda: render.changes.outcomes(reply, ask.view, removed=removed))
     return 1 if any(_went_wrong(row, ask.parsed.wait) for row in reply.get("hands", ())) else 0
 
@@ -318,7 +335,7 @@ def _send(ask: Ask) -> int:
 
 
 def _apply(ask: Ask) -> int:
-    reply = ask.call("apply", _waiting(ask.parsed))
+    reply = ask.wait_for("apply", _waiting(ask.parsed), {})
     ask.show(reply, lambda: render.changes.applied(reply, ask.view))
     # A hand that had failed and is taken out is where it was to go.
     removed = {
@@ -332,9 +349,16 @@ def _apply(ask: Ask) -> int:
 
 
 def _shutdown(ask: Ask) -> int:
+    from hiod.ctl import progress  # noqa: PLC0415 - only for what waits
+
     reply = ask.call("shutdown", {"keep_hands": True} if ask.parsed.keep_hands else {})
-    if ask.parsed.wait and not ask.client.wait_closed(ask.parsed.timeout):
-        raise TimedOut(f"the boss is still there after {ask.parsed.timeout:g} s; it goes on ending")
+    if ask.parsed.wait:
+        with progress.shown(ask, {}):
+            gone = ask.client.wait_closed(ask.parsed.timeout)
+        if not gone:
+            raise TimedOut(
+                f"the boss is still there after {ask.parsed.timeout:g} s; it goes on ending"
+            )
     done = "the boss has ended" if ask.parsed.wait else "the boss is ending"
     if ask.parsed.keep_hands:
         done += "; its hands live on"
@@ -347,11 +371,13 @@ def _shutdown(ask: Ask) -> int:
 
 def _wait(ask: Ask) -> int:
     """Wait for the hands to be where they were to go: told by events, judged by the list."""
+    from hiod.ctl import progress  # noqa: PLC0415 - only for what waits
+
     goal, timeout_s = ask.parsed.goal, ask.parsed.timeout
     reply = _look(ask)
     if not _there(reply["hands"], goal):
         try:
-            with Client(ask.client.path) as second:
+            with progress.shown(ask, selection(ask.parsed)), Client(ask.client.path) as second:
                 asked = {"since": reply["seq"]}
                 for _ in second.call("subscribe", asked, more=True, within_s=timeout_s):
                     reply = _look(ask)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from hiod.ctl.render.figures import View, duration, plain, plural, since_s
+from hiod.ctl.render.figures import View, duration, labelled, plain, plural, since_s
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,4 +36,6 @@ def about(reply: Mapping[str, Any], view: View) -> str:
         )
         for row in reply.get("launchers") or ()
     ]
-    return "".join(f"{label:>8}: {text}\n" for label, text in rows if text)
+    return "".join(
+        labelled(f"{label:>8}: ", str(text), view) + "\n" for label, text in rows if text
+    )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from hiod.ctl.render.figures import STATE_PAINT, View, paint, plain, plural
+from hiod.ctl.render.figures import STATE_PAINT, View, cut, paint, plain, plural
 from hiod.ctl.render.refusals import problems
 
 if TYPE_CHECKING:
@@ -23,6 +23,25 @@ def outcomes(reply: Mapping[str, Any], view: View, *, removed: bool = False) -> 
     if not rows:
         return "nothing to do\n"
     return "".join(outcome(row, view, removed=removed) + "\n" for row in rows)
+
+
+UNDERWAY = frozenset({"starting", "registering", "stopping", "waiting", "backoff"})
+
+
+def underway(rows: Iterable[Row], verb: str, seconds: float, view: View) -> str:
+    """Say in a line, to be replaced by the next, who is on the way and for how long by now."""
+    late = [row for row in rows if row.get("state") in UNDERWAY]
+    parts = [f"{row['name']} {row['state']}" for row in late]
+    if len(late) == 1 and late[0].get("reason"):
+        parts[0] += f": {plain(late[0]['reason'])}"
+    text = f"{verb}: {seconds:.1f} s"
+    # As many names as there is room for, and how many there are more.
+    for count in range(len(parts), -1, -1):
+        more = [f"{len(parts) - count} more"] if count < len(parts) else []
+        line = "; ".join([text, ", ".join([*parts[:count], *more])] if parts else [text])
+        if count <= 1 or len(line) <= view.columns:
+            break
+    return paint(cut(line, view.columns), "dim", view)
 
 
 def reached(reply: Mapping[str, Any], done: str) -> str:

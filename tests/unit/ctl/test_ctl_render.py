@@ -601,3 +601,22 @@ def test_the_lines_of_an_event_are_coloured_one_by_one():
     assert text == (
         "03:12:26 \x1b[31mall is lost all is\x1b[0m\n         \x1b[31mlost all is lost\x1b[0m"
     )
+
+
+@pytest.mark.parametrize(
+    ("states", "columns", "text"),
+    [
+        ({}, 80, "stop: 1.5 s"),
+        ({"a": "ready", "b": "failed"}, 80, "stop: 1.5 s"),
+        ({"a": "stopping"}, 80, "stop: 1.5 s; a stopping: asked"),
+        ({"a": "stopping", "b": "waiting", "c": "done"}, 80, "stop: 1.5 s; a stopping, b waiting"),
+        ({"a": "backoff", "b": "waiting", "c": "starting"}, 40, "stop: 1.5 s; a backoff, 2 more"),
+        ({"a": "backoff", "b": "waiting"}, 20, "stop: 1.5 s; a back…"),
+    ],
+)
+def test_who_is_on_the_way_is_said_in_one_line(states, columns, text):
+    rows = [{"name": name, "state": state, "reason": "asked"} for name, state in states.items()]
+
+    view = SEEN._replace(columns=columns)
+
+    assert changes.underway(rows, "stop", 1.5, view) == text
