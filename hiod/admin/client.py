@@ -10,9 +10,11 @@ Imports the standard library only and little of it: `hiodctl list` spends most o
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
+import stat
 import struct
 import time
 from typing import TYPE_CHECKING, Any, Literal, overload
@@ -293,31 +295,57 @@ def _refused(path: str, timeout_s: float, ex: OSError) -> HiodError:
         return NoAnswer(f"the boss at {path} accepted no connection within {timeout_s:g} s")
     if isinstance(ex, PermissionError):
         return NotAllowed(_not_allowed(path))
-    if isinstance(ex, FileNotFoundError | NotADirectoryError):
-        why = "there is no such socket"
-    elif isinstance(ex, ConnectionRefusedError):
-        why = "the socket is there and nobody listens"
-    else:
-        why = ex.strerror or str(ex)
-    return NoBoss(f"no boss at {path}: {why}{_elsewhere(path)}")
+    return NoBoss(f"no boss at {path}: {_what_is_there(path, ex)}{_elsewhere(path)}")
+
+
+def _what_is_there(path: str, ex: OSError) -> str:
+    """Say what stands where a boss was looked for."""
+    if ex.errno is None:  # Python's own refusal, before the system was asked
+        return f"a socket's path has 107 bytes at most, this one has {len(os.fsencode(path))}"
+    try:
+        kind = stat.S_IFMT(os.stat(path).st_mode)  # noqa: PTH116 - as in _not_allowed
+    except OSError as other:
+        above = os.path.dirname(path)  # noqa: PTH120 - as in _not_allowed
+        if above and not os.path.isdir(above):  # noqa: PTH112 - as in _not_allowed
+            return f"there is no directory {above}"
+        missing = isinstance(other, FileNotFoundError)
+        return "there is no such socket" if missing else other.strerror or str(other)
+    if kind != stat.S_IFSOCK:
+        return "that is a directory" if kind == stat.S_IFDIR else "that is a file, no socket"
+    return {
+        errno.EPROTOTYPE: "that socket takes memos; commands go to admin.sock",
+        errno.ECONNREFUSED: "the socket is there and nobody listens",
+    }.get(ex.errno) or str(ex.strerror)
 
 
 def _elsewhere(path: str) -> str:
-    """Name the sockets at the usual places that were not asked for and are there."""
+    """Name the bosses at the usual places that were not asked, and how to ask them."""
     usual = {
-        SYSTEM_SOCKET: "without --user",
+        SYSTEM_SOCKET: "without --user" if not os.environ.get("HIOD_SOCKET") else "--socket",
         user_socket(os.environ, os.getuid()): "with --user",
+        os.environ.get("HIOD_SOCKET", path): "$HIOD_SOCKET",
     }
-    found = [
-        f"{other} ({how})"
-        for other, how in usual.items()
-        if other != path and os.access(other, os.F_OK)
-    ]
+    found = [f"{other} ({how})" for other, how in usual.items() if other != path and _hears(other)]
     if found:
-        return f"; there is {' and '.join(found)}"
+        return f"; a boss listens at {' and at '.join(found)}"
     if path == SYSTEM_SOCKET:
         return "; start one with systemctl start hiod, or python -m hiod run"
+    if path == user_socket(os.environ, os.getuid()):
+        return "; start one with systemctl --user start hiod, or hiod run --user"
     return ""
+
+
+def _hears(path: str) -> bool:
+    """Whether somebody listens at a socket, be it to us or not."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as sock:
+        sock.setblocking(False)
+        try:
+            sock.connect(path)
+        except (BlockingIOError, PermissionError):
+            return os.access(path, os.F_OK)
+        except OSError:
+            return False
+    return True
 
 
 def _not_allowed(path: str) -> str:
@@ -338,6 +366,8 @@ def _not_allowed(path: str) -> str:
         group = grp.getgrgid(gid).gr_name
     except KeyError:
         group = str(gid)
+    if gid == 0:
+        return f"{who} (uid {uid}) may not connect to {path}: it is root's alone; ask as root"
     if gid == os.getegid() or gid in os.getgroups():
         return (
             f"{who} (uid {uid}) may not connect to {path}, which its mode closes to group {group}"

@@ -32,13 +32,14 @@ def read(file: str | None) -> tuple[str | None, str]:
         return None, str(Path.cwd())
     try:
         if file == "-":
-            return sys.stdin.read(), str(Path.cwd())
+            return sys.stdin.buffer.read().decode(), str(Path.cwd())
         path = Path(file).absolute()
         return path.read_text("utf-8"), str(path.parent)
     except OSError as ex:
         raise UsageError(f"hiodctl: cannot read {file}: {ex.strerror}") from ex
     except UnicodeDecodeError as ex:
-        raise UsageError(f"hiodctl: {file} is not UTF-8 text: {ex.reason}") from ex
+        what = "standard input" if file == "-" else file
+        raise UsageError(f"hiodctl: {what} is not UTF-8 text: {ex.reason}") from ex
 
 
 def specs_from(
@@ -103,6 +104,7 @@ def _from_flags(parsed: argparse.Namespace) -> dict[str, Any]:
 
 def specs_in(text: str, file: str, name: str | None) -> list[dict[str, Any]]:
     """Read a crew file, one spec, or a list of specs, in TOML or JSON."""
+    file = "standard input" if file == "-" else file
     data = _decoded(text, file)
     if isinstance(data, list):
         specs = data
@@ -114,8 +116,13 @@ def specs_in(text: str, file: str, name: str | None) -> list[dict[str, Any]]:
             {"name": key, **merged(defaults, hand)} if isinstance(hand, dict) else hand
             for key, hand in data["hand"].items()
         ]
+    elif data and name is None and "name" not in data and not _KINDS & data.keys():
+        raise UsageError(
+            f"hiodctl: {file} holds no hand: it begins with {next(iter(data))};"
+            " a crew file has [hand.NAME], one spec has a name, and doers or a command"
+        )
     else:
-        specs = [data]
+        specs = [data] if data else []
     if not specs:
         raise UsageError(f"hiodctl: {file} holds no hand")
     for number, spec in enumerate(specs):
@@ -124,6 +131,9 @@ def specs_in(text: str, file: str, name: str | None) -> list[dict[str, Any]]:
         if "name" not in spec and name is None:
             raise UsageError(f"hiodctl: {file}: hand {number + 1} has no name; give a NAME")
     return specs
+
+
+_KINDS = frozenset({"doers", "command"})
 
 
 def _decoded(text: str, file: str) -> Any:
@@ -138,7 +148,9 @@ def _decoded(text: str, file: str) -> Any:
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as ex:
-        raise UsageError(f"hiodctl: {file} is not TOML: {ex}") from ex
+        raise UsageError(
+            f"hiodctl: {file} is not TOML: {ex} (JSON would begin with a brace)"
+        ) from ex
 
 
 def absolute(spec: dict[str, Any], directory: str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from hiod.errors import HiodError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 WAIT_S = 10.0
 SHUTDOWN_S = 60.0
@@ -28,9 +28,41 @@ class UsageError(HiodError):
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        """Raise what argparse would print and exit with."""
+        """Raise what argparse would print and exit with, in our words."""
+        message = message.removeprefix("argument ")
         message = message.replace("the following arguments are required:", "missing")
-        raise UsageError(f"{self.prog}: {message}; see {self.prog} --help")
+        message = message.replace("expected one argument", "a value must follow")
+        strange = message.removeprefix("unrecognized arguments: ")
+        if strange != message:
+            message = self._strange(strange.split(" ")[0])
+        more = "" if message.endswith("?") else f"; see {self.prog} --help"
+        raise UsageError(f"{self.prog}: {message}{more}")
+
+    def _strange(self, word: str) -> str:
+        if not word.startswith("-"):
+            return f'what is "{word}" for? {self.prog} takes no such word'
+        return f"no option {word}{_nearest(word.partition('=')[0], self._option_string_actions)}"
+
+
+def _nearest(word: str, known: Iterable[str]) -> str:
+    import difflib  # noqa: PLC0415 - only for a sentence
+
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.7)
+    return f'; did you mean "{near[0]}"?' if near else ""
+
+
+class _OneOf:
+    """One of some words; what else there is in argparse for that speaks like a program."""
+
+    def __init__(self, *words: str) -> None:
+        self.words = words
+
+    def __call__(self, text: str) -> str:
+        if text not in self.words:
+            *most, last = self.words
+            known = f"{', '.join(most)} or {last}" if most else last
+            raise argparse.ArgumentTypeError(f"{known}, please, not {text!r}")
+        return text
 
 
 def _seconds(text: str) -> float:
@@ -82,7 +114,7 @@ def _hands(parser: argparse.ArgumentParser) -> None:
 
 def _wait(parser: argparse.ArgumentParser, default: str, *others: str) -> None:
     parser.add_argument(
-        "--wait", metavar="STATE", choices=(default, *others), default=default,
+        "--wait", metavar="STATE", type=_OneOf(default, *others), default=default,
         help=f"wait until {' or '.join((default, *others))} (default: {default})",
     )  # fmt: skip
     parser.add_argument(
@@ -175,7 +207,7 @@ def _wait_for(parser: argparse.ArgumentParser) -> None:
     _hands(parser)
     parser.add_argument(
         "--for", dest="goal", metavar="STATE", default="ready",
-        choices=("ready", "done", "stopped", "gone"),
+        type=_OneOf("ready", "done", "stopped", "gone"),
         help="ready, done, stopped or gone (default: ready)",
     )  # fmt: skip
     _timeout(parser)
@@ -200,7 +232,7 @@ def _events(parser: argparse.ArgumentParser) -> None:
 
 def _top(parser: argparse.ArgumentParser) -> None:
     _hands(parser)
-    parser.add_argument("-s", dest="sort", metavar="KEY", default="c", choices=tuple("cmlrn"),
+    parser.add_argument("-s", dest="sort", metavar="KEY", default="c", type=_OneOf(*"cmlrn"),
                         help="sort by c CPU, m memory, l lag, r restarts, n name")  # fmt: skip
     parser.add_argument("-d", dest="delay", metavar="S", type=_seconds, default=1.0,
                         help="seconds between looks (1)")  # fmt: skip
@@ -334,13 +366,9 @@ def _find_verb(argv: Sequence[str]) -> tuple[str, list[str]]:
 
 
 def _no_such_verb(word: str) -> str:
-    import difflib  # noqa: PLC0415 - only for this sentence
-
     if word in _ELSEWHERE:
         return f'hiodctl: no verb "{word}"; here it is: hiodctl {_ELSEWHERE[word]}'
-    near = difflib.get_close_matches(word, VERBS, n=1)
-    hint = f'; did you mean "{near[0]}"?' if near else "; see hiodctl --help"
-    return f'hiodctl: no verb "{word}"{hint}'
+    return f'hiodctl: no verb "{word}"{_nearest(word.lower(), VERBS) or "; see hiodctl --help"}'
 
 
 def _parse_verb(verb: str, rest: list[str]) -> argparse.Namespace:
@@ -361,6 +389,8 @@ def _parse_verb(verb: str, rest: list[str]) -> argparse.Namespace:
     parser.usage = ""
     parsed = parser.parse_intermixed_args(rest)
     parsed.verb = verb
+    if parsed.socket == "":
+        raise UsageError(f"hiodctl {verb}: --socket is empty; give a path, or leave it out")
     if parsed.socket and parsed.user:
         raise UsageError(f"hiodctl {verb}: --socket and --user name two bosses; give one of them")
     if verb in NEED_HANDS and not parsed.names and not parsed.labels:

@@ -135,6 +135,8 @@ def _events(ask: Ask) -> int:
     if ask.parsed.since is not None:
         asked["since"] = ask.parsed.since
     reply = ask.call("events", asked)
+    if ask.parsed.names and not reply["events"]:
+        _names(ask)  # nothing is known of them: are they misspelt?
     for event in reply["events"] if ask.parsed.lines else ():
         _event(ask, event)
     if not ask.parsed.follow:
@@ -209,6 +211,8 @@ def _check(parsed: argparse.Namespace) -> int:
     """Run ``hiod check``: the boss's own code judges, with the caller's rights."""
     import subprocess  # noqa: PLC0415 - only here
 
+    if parsed.config_dir is not None and not os.path.isdir(parsed.config_dir):  # noqa: PTH112 - slow
+        raise UsageError(f"hiodctl check: there is no directory {parsed.config_dir}")
     words = [sys.executable, "-m", "hiod", "check"]
     if parsed.user:
         words.append("--user")
@@ -254,7 +258,12 @@ def _add(ask: Ask) -> int:
         asked: dict[str, Any] = {"spec": spec}
         if ask.parsed.replace:
             asked["replace"] = True
-        code = _change(ask, "add", asked) or code
+        try:
+            code = _change(ask, "add", asked) or code
+        except AdminError as ex:
+            if ex.code == "BadSpec":  # of several, which?
+                ex.parameters.setdefault("name", spec.get("name"))
+            raise
     return code
 
 
@@ -385,7 +394,7 @@ def _wait(ask: Ask) -> int:
                         break
         except NoAnswer as ex:
             late = [row for row in reply["hands"] if not _has_come(row, goal)]
-            words = ", ".join(f"{row['name']} is {row['state']}" for row in late)
+            words = ", ".join(render.refusals.standing(row) for row in late)
             raise TimedOut(f"not {goal} within {timeout_s:g} s: {words}") from ex
     ask.show(reply, lambda: render.changes.outcomes(reply, ask.view))
     return 0

@@ -506,7 +506,7 @@ def test_problems_of_a_spec_are_listed_one_a_line(ctl, toy):
 
     assert done.returncode == 1
     assert done.stderr == (
-        "hiodctl add: the spec cannot be used: 2 problems\n"
+        'hiodctl add: the spec of "x" cannot be used: 2 problems\n'
         "  tock: must be 0 or more, got -1\n"
         '  logs: unknown key; did you mean "log"?\n'
     )
@@ -558,7 +558,55 @@ def test_a_boss_of_the_users_own_is_found_and_pointed_at(ctl, toy, home):
     assert ctl("ping", "--user", socket_path=None, env=env).returncode == 0
     done = ctl("ping", socket_path=f"{home}/none", env=env)
 
-    assert f"there is {home}/hiod/admin.sock (with --user)" in done.stderr
+    assert f"a boss listens at {home}/hiod/admin.sock (with --user)" in done.stderr
+
+
+def test_a_boss_nobody_asked_is_pointed_at_only_if_it_listens(ctl, toy, home):
+    (home / "hiod").mkdir()
+    with socket.socket(socket.AF_UNIX) as gone:
+        gone.bind(f"{home}/hiod/admin.sock")
+    env = {"XDG_RUNTIME_DIR": str(home), "HIOD_SOCKET": toy.path}
+
+    done = ctl("ping", "--socket", f"{home}/none", socket_path=None, env=env)
+
+    assert done.stderr == (
+        f"hiodctl ping: no boss at {home}/none: there is no such socket;"
+        f" a boss listens at {toy.path} ($HIOD_SOCKET)\n"
+    )
+
+
+def test_what_is_no_socket_is_called_what_it_is(ctl, home):
+    (home / "file").write_text("")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as memos:
+        memos.bind(f"{home}/boss.uxd")
+
+        told = {
+            name: ctl("ping", socket_path=f"{home}{name}")
+            for name in ("", "/file", "/boss.uxd", "/x/none", "/file/none", "/" + "x" * 120)
+        }
+
+    assert {done.returncode for done in told.values()} == {3}
+    said = {name: done.stderr.split(f"{home}{name}: ")[1] for name, done in told.items()}
+    long = len(f"{home}/") + 120
+    assert said == {
+        "": "that is a directory\n",
+        "/file": "that is a file, no socket\n",
+        "/boss.uxd": "that socket takes memos; commands go to admin.sock\n",
+        "/x/none": f"there is no directory {home}/x\n",
+        "/file/none": f"there is no directory {home}/file\n",
+        "/" + "x" * 120: f"a socket's path has 107 bytes at most, this one has {long}\n",
+    }
+
+
+def test_where_a_boss_of_the_users_own_would_be_it_is_said_how_to_start_one(ctl, home):
+    (home / "hiod").mkdir()
+
+    done = ctl("ping", "--user", socket_path=None, env={"XDG_RUNTIME_DIR": str(home)})
+
+    assert done.stderr == (
+        f"hiodctl ping: no boss at {home}/hiod/admin.sock: there is no such socket;"
+        " start one with systemctl --user start hiod, or hiod run --user\n"
+    )
 
 
 def test_a_boss_that_goes_away_unanswered_is_exit_3_and_nothing_is_claimed(ctl, toy):
@@ -572,9 +620,19 @@ def test_a_boss_that_goes_away_unanswered_is_exit_3_and_nothing_is_claimed(ctl, 
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
-def test_a_closed_socket_names_who_asks_and_the_group_that_may(toy):
+@pytest.mark.parametrize(
+    ("gid", "mode", "told"),
+    [
+        (1, 0o660, "that takes group daemon; an administrator can add you"
+                   " (usermod -aG daemon nobody), then log in anew"),
+        (0, 0o660, "it is root's alone; ask as root"),
+        (65534, 0o600, "which its mode closes to group nogroup"),
+    ],
+)  # fmt: skip
+def test_a_closed_socket_names_who_asks_and_the_group_that_may(toy, gid, mode, told):
     Path(toy.path).parent.chmod(0o755)
-    Path(toy.path).chmod(0o660)
+    Path(toy.path).chmod(mode)
+    os.chown(toy.path, 0, gid)
 
     code = (
         # What is imported later may lie where nobody may read.
@@ -588,10 +646,9 @@ def test_a_closed_socket_names_who_asks_and_the_group_that_may(toy):
         check=True,
     )  # fmt: skip
 
-    assert done.stdout == (
-        f"NotAllowed nobody (uid 65534) may not connect to {toy.path}: that takes group root;"
-        " an administrator can add you (usermod -aG root nobody), then log in anew\n"
-    )
+    head = f"NotAllowed nobody (uid 65534) may not connect to {toy.path}"
+    assert done.stdout.startswith(head)
+    assert done.stdout.endswith(f"{told}\n")
 
 
 def test_a_reader_that_leaves_early_is_no_failure(toy):

@@ -64,14 +64,17 @@ def _no_such_hand(parameters: Row, message: str) -> str:
 
 def _bad_spec(parameters: Row, message: str) -> str:
     count = len(parameters.get("problems") or ())
-    return message or f"the spec cannot be used: {plural(count, 'problem')}"
+    of = f' of "{parameters["name"]}"' if parameters.get("name") else ""
+    return message or f"the spec{of} cannot be used: {plural(count, 'problem')}"
 
 
 def _conflict(parameters: Row, message: str) -> str:
     others = parameters.get("hands") or parameters.get("names") or ()
     text = message or f"that cannot be done now ({parameters.get('code', 'conflict')})"
     told = set(re.findall(r"[\w-]+", text))
-    missing = [str(name) for name in others if str(name) not in told]
+    # Of a counted hand it is the whole that is meant, whoever the others are.
+    counted = parameters.get("code") == "counted"
+    missing = [str(name) for name in others if str(name) not in told and not counted]
     return text + (f": {', '.join(missing)}" if missing else "")
 
 
@@ -84,16 +87,19 @@ def _not_permitted(parameters: Row, message: str) -> str:
     )
 
 
+def standing(row: Row) -> str:
+    """Say where a hand stands, and why: ``web is in backoff (signal 11; try 2 of 5)``."""
+    state = "in backoff" if row["state"] == "backoff" else row["state"]
+    why = "" if state in ("ready", "running") else plain(row.get("reason") or "")
+    return f"{row['name']} is {state}" + (f" ({why})" if why else "")
+
+
 def _timeout(parameters: Row, message: str) -> str:
     if message:
         return message
     rows = [row for row in parameters.get("hands") or () if row.get("state")]
     late = [row for row in rows if row["state"] not in ("ready", "running", "done", "stopped")]
-    words = ", ".join(
-        f"{row['name']} is {row['state']}"
-        + (f" ({plain(row['reason'])})" if row.get("reason") else "")
-        for row in late or rows
-    )
+    words = ", ".join(standing(row) for row in late or rows)
     return f"timed out: {words or 'still ' + str(parameters.get('state'))}; it goes on"
 
 
@@ -130,6 +136,10 @@ def _unknown_method(parameters: Row, message: str) -> str:
 
 
 def _bad_parameter(parameters: Row, message: str) -> str:
+    found = parameters.get("problems") or ()
+    if len(found) == 1 and not message:
+        parameters["problems"] = ()
+        return problems(found)[0].strip().replace(": ", " ", 1)
     return message or f"the boss does not take parameter {parameters.get('parameter')}"
 
 

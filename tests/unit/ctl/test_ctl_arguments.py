@@ -57,23 +57,37 @@ def test_a_name_may_follow_a_verb_that_is_also_a_name():
         (["qqqq"], 'hiodctl: no verb "qqqq"; see hiodctl --help'),
         (["stop"], "hiodctl stop: which hands? give a NAME, '*' for all, or -l KEY=VALUE"),
         (["stop", "-l", "x"],
-         "hiodctl stop: argument -l: KEY=VALUE, please, not 'x'; see hiodctl stop --help"),
+         "hiodctl stop: -l: KEY=VALUE, please, not 'x'; see hiodctl stop --help"),
         (["stop", "a", "--timeout", "soon"],
-         "hiodctl stop: argument --timeout: seconds, please, not 'soon'; see hiodctl stop --help"),
+         "hiodctl stop: --timeout: seconds, please, not 'soon'; see hiodctl stop --help"),
         (["stop", "a", "--timeout", "nan"],
-         "hiodctl stop: argument --timeout: must be 0 or more seconds, got nan;"
+         "hiodctl stop: --timeout: must be 0 or more seconds, got nan;"
          " see hiodctl stop --help"),
         (["scale", "a"], "hiodctl scale: missing COUNT; see hiodctl scale --help"),
         (["scale", "a", "-1"],
-         "hiodctl scale: argument COUNT: a whole number from 0 on, please, not '-1';"
+         "hiodctl scale: COUNT: a whole number from 0 on, please, not '-1';"
          " see hiodctl scale --help"),
         (["restart", "a", "--rolling=0"],
-         "hiodctl restart: argument --rolling: a whole number from 1 on, please, not '0';"
+         "hiodctl restart: --rolling: a whole number from 1 on, please, not '0';"
          " see hiodctl restart --help"),
         (["list", "--socket", "/a", "--user"],
          "hiodctl list: --socket and --user name two bosses; give one of them"),
         (["list", "--bogus"],
-         "hiodctl list: unrecognized arguments: --bogus; see hiodctl list --help"),
+         "hiodctl list: no option --bogus; see hiodctl list --help"),
+        (["restart", "a", "--roling=2"],
+         'hiodctl restart: no option --roling=2; did you mean "--rolling"?'),
+        (["plan", "web"],
+         'hiodctl plan: what is "web" for? hiodctl plan takes no such word;'
+         " see hiodctl plan --help"),
+        (["restart", "a", "--wait", "gone"],
+         "hiodctl restart: --wait: ready or done, please, not 'gone'; see hiodctl restart --help"),
+        (["apply", "--wait", "done"],
+         "hiodctl apply: --wait: ready, please, not 'done'; see hiodctl apply --help"),
+        (["list", "--socket"],
+         "hiodctl list: --socket: a value must follow; see hiodctl list --help"),
+        (["list", "--socket", ""],
+         "hiodctl list: --socket is empty; give a path, or leave it out"),
+        (["LIST"], 'hiodctl: no verb "LIST"; did you mean "list"?'),
         (["add", "x"], "hiodctl add: what is x to run? give --doer REF, or --command -- WORD …,"
                        " or -f FILE"),
         (["add", "--doer", "a:B"],

@@ -444,7 +444,16 @@ PROBLEMS = [
          'the boss knows no why: is it an older hiod?; did you mean "why2"?'),
         (AdminError("org.varlink.service.InvalidParameter", parameter="count", problems=[
             {"path": "count", "code": "type", "message": "must be a whole number", "got": "x"}]),
-         'the boss does not take parameter count\n  count: must be a whole number, got "x"'),
+         'count must be a whole number, got "x"'),
+        (AdminError("org.varlink.service.InvalidParameter", parameter="count"),
+         "the boss does not take parameter count"),
+        (AdminError("Conflict", '"a" is counted', code="counted", hands=["a-1"]), '"a" is counted'),
+        (AdminError("BadSpec", name="web", problems=PROBLEMS[:1]),
+         'the spec of "web" cannot be used: 1 problem\n'
+         "  restart.window_s: must be greater than 0, got -3"),
+        (AdminError("Timeout", state="backoff", hands=[
+            {"name": "a", "state": "backoff", "reason": "exit 1; try 2 of 5"}]),
+         "timed out: a is in backoff (exit 1; try 2 of 5); it goes on"),
         (AdminError("BadMessage", "no JSON", code="json", hint="end it with }"),
          "no JSON; end it with }"),
         (AdminError("Newer", thing=1), 'Newer {"thing": 1}'),
