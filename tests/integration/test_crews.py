@@ -161,18 +161,14 @@ def test_doers_in_an_environment_of_their_own(bosses, home, imports, doer):
     boss, place = bosses(), home / "agent"
     (place / "src").mkdir(parents=True)
     (place / "src" / "agent.py").write_text(AGENT.format(imports=imports, doer=doer))
-    subprocess.run(
-        [sys.executable, "-m", "venv", "--without-pip", str(place / "venv")], check=True, timeout=60
-    )
-    paths = [str(ROOT), sysconfig.get_paths()["platlib"]]
+    python, paths = sys.executable, [str(ROOT), sysconfig.get_paths()["platlib"]]
     if doer == "doing.Doer":
-        from support.hio_env import hioPython
+        from support.hio_env import environ, hioPython, hioSite
 
-        site = next(hioPython().parents[1].glob("lib/python3*/site-packages"))
-        if site.parent.name != f"python3.{sys.version_info.minor}":
-            # Its compiled parts are of another Python; tests/interop has hio in its own.
-            pytest.skip(f"real hio is there for {site.parent.name} only")
-        paths.append(str(site))
+        python, paths = str(hioPython()), [*environ()["PYTHONPATH"].split(":"), hioSite()]
+    subprocess.run(
+        [python, "-m", "venv", "--without-pip", str(place / "venv")], check=True, timeout=60
+    )
     site = next((place / "venv" / "lib").glob("python3*/site-packages"))
     (site / "elsewhere.pth").write_text("\n".join(paths))
     text = (EXAMPLES / "agent.toml.example").read_text()
