@@ -2,7 +2,7 @@
 
 The only place that builds everything. Decides the order of a start: places, locks, state, what is
 alive, files, then the turns. Leaves all else to what it builds. Exit codes: 0 stopped as asked, 75
-its hands are left to the next boss, 78 configuration, 1 the rest.
+its hands are left to the next boss, 78 configuration, or a database of a newer hiod, 1 the rest.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from hiod.boss.mailroom import Mailroom
 from hiod.boss.outlook import Outlook
 from hiod.boss.overseer import Overseer, Surroundings
 from hiod.core.uxd.uxding import bindMailbox
-from hiod.errors import ConfigError, HiodError
+from hiod.errors import ConfigError, HiodError, StoreTooNewError
 from hiod.host import confinement, journal
 from hiod.host import groups as control_groups
 from hiod.host.files import read_files
@@ -77,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return MISCONFIGURED
     except HiodError as error:
         _complain(str(error))
-        return FAILED
+        return _code(error)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -101,6 +101,11 @@ def parser() -> argparse.ArgumentParser:
         each.add_argument("--config-dir", metavar="DIR", help="hiod.toml and crew.d (/etc/hiod)")
         each.add_argument("--user", action="store_true", help="use the user's directories")
     return made
+
+
+def _code(error: Exception) -> int:
+    """Return the exit code for what stopped a boss: 78 for what no further try would put right."""
+    return MISCONFIGURED if isinstance(error, ConfigError | StoreTooNewError) else FAILED
 
 
 def _complain(text: str) -> None:
@@ -178,11 +183,13 @@ def run_boss(options: argparse.Namespace, where: Places) -> int:
     try:
         return _run(options, where, told)
     except (HiodError, OSError) as error:
+        if told.notify is not None:
+            told.notify.status(str(error))  # "systemctl status" shows it above all else
         if not told.waiting:
             raise
         locks.close()  # who hears that it failed may try again at once
         told.failed(error, where)
-        return MISCONFIGURED if isinstance(error, ConfigError) else FAILED
+        return _code(error)
     except Exception as error:  # a defect: whoever waits for a detached boss is to hear of it, too
         told.failed(error, where)
         raise
@@ -197,10 +204,15 @@ def read_config_or_adopt(where: Places) -> None:
 
 
 class _Told:
-    """Tells whoever started a detached boss how that went; without one, nobody."""
+    """Tells whoever started a detached boss how that went; without one, nobody.
+
+    Attributes:
+        notify: the service manager, to be told why a boss ended; None until it is known.
+    """
 
     def __init__(self, fd: int | None) -> None:
         self._fd = fd
+        self.notify: Notify | None = None
 
     @property
     def waiting(self) -> bool:
@@ -220,7 +232,7 @@ class _Told:
         if isinstance(error, ConfigError):
             self._say(f"{MISCONFIGURED}\n{_config_words(error, where.config)}")
         else:
-            self._say(f"{FAILED}\n{error or type(error).__name__}")
+            self._say(f"{_code(error)}\n{error or type(error).__name__}")
 
 
 def _detach(where: Places, locks: places.Locks) -> _Told:
@@ -254,7 +266,7 @@ def _detach(where: Places, locks: places.Locks) -> _Told:
 
 def _run(options: argparse.Namespace, where: Places, told: _Told) -> int:
     early = _hear_early()
-    notify = Notify(os.environ)
+    notify = told.notify = Notify(os.environ)
     groups, refused = _groups()
     given = listen_fds(os.environ)
     nofile = _take_descriptors()
