@@ -1,4 +1,4 @@
-"""Writes the man pages and the shells' completions from the tables in the code: ``make docs``."""
+"""Writes the man pages from the tables in the code: ``make docs``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from hiod.rules.writing import APPLIES, shown_default
 
 HERE = Path(__file__).parent
 MAN = HERE / "man"
-COMPLETION = HERE.parent / "etc" / "completion"
 
 EXITS_CTL = (
     ("0", "done"),
@@ -28,7 +27,7 @@ EXITS_BOSS = (
     ("1", "could not start, or ended by a fault"),
     ("2", "usage"),
     ("75", "its hands were left to the next boss"),
-    ("78", "the crew files cannot be used; all problems were listed"),
+    ("78", "the crew files cannot be used, or a newer hiod wrote the database; it said why"),
 )
 
 
@@ -151,139 +150,7 @@ def pages() -> dict[Path, str]:
             KEYS,
             applies=True,
         ),
-        COMPLETION / "hiodctl.bash": bash(),
-        COMPLETION / "_hiodctl": zsh(),
     }
-
-
-# ---------------------------------------------------------------------------- completion
-
-
-def options_of(verb: str) -> dict[str, bool]:
-    """Return a verb's options and whether each takes a value."""
-    parser = argparse.ArgumentParser(add_help=False)
-    arguments._common(parser)
-    arguments.VERBS[verb][1](parser)
-    return {
-        option: action.nargs != 0 for action in parser._actions for option in action.option_strings
-    }
-
-
-def takes_names(verb: str) -> bool:
-    """Say whether a verb's words are names of hands."""
-    parser = argparse.ArgumentParser(add_help=False)
-    arguments.VERBS[verb][1](parser)
-    words = [action.dest for action in parser._actions if not action.option_strings]
-    return bool({"names", "name"} & set(words)) and verb != "add"
-
-
-def bash() -> str:
-    verbs = " ".join(arguments.VERBS)
-    valued = sorted({o for v in arguments.VERBS for o, takes in options_of(v).items() if takes})
-    cases = "".join(
-        f'        {verb}) options="{" ".join(sorted(options_of(verb)))}" ;;\n'
-        for verb in arguments.VERBS
-    )
-    names = "|".join(verb for verb in arguments.VERBS if takes_names(verb))
-    return f"""\
-# Completion of hiodctl for bash. Written by `make docs`; do not edit.
-_hiodctl() {{
-    local word="${{COMP_WORDS[COMP_CWORD]}}" before="${{COMP_WORDS[COMP_CWORD-1]}}"
-    local verb="" options="" socket=() at
-    for ((at = 1; at < COMP_CWORD; at++)); do
-        case "${{COMP_WORDS[at]}}" in
-        --socket) socket=(--socket "${{COMP_WORDS[at+1]}}"); at=$((at + 1)) ;;
-        --user) socket=(--user) ;;
-        -*) ;;
-        *) [ -n "$verb" ] || verb="${{COMP_WORDS[at]}}" ;;
-        esac
-    done
-    case "$before" in
-    --socket | --file | -f | --config-dir | --cwd | --path | --python | --log)
-        [ "$verb" = add ] || [ "$before" != -f ] && {{
-            COMPREPLY=($(compgen -f -- "$word"))
-            return
-        }} ;;
-    {" | ".join(o for o in valued if o not in ("--socket", "--file", "-f"))})
-        return ;;
-    esac
-    if [ -z "$verb" ]; then
-        COMPREPLY=($(compgen -W "{verbs} --socket --user --json --help --version" -- "$word"))
-        return
-    fi
-    case "$verb" in
-{cases}    esac
-    if [[ "$word" == -* ]]; then
-        COMPREPLY=($(compgen -W "$options" -- "$word"))
-        return
-    fi
-    case "$verb" in
-    {names})
-        local hands
-        hands=$(hiodctl "${{socket[@]}}" list 2>/dev/null |
-            while read -r name _; do [ "$name" = NAME ] || echo "${{name%\\*}}"; done)
-        COMPREPLY=($(compgen -W "$hands" -- "$word")) ;;
-    try | check) COMPREPLY=($(compgen -f -- "$word")) ;;
-    esac
-}}
-complete -F _hiodctl hiodctl
-"""
-
-
-def quoted(text: str) -> str:
-    return text.replace("'", "'\\''").replace("[", "\\[").replace("]", "\\]").replace(":", "\\:")
-
-
-def zsh() -> str:
-    verbs = "\n".join(
-        f"        '{verb}:{quoted(about)}'" for verb, (about, _) in arguments.VERBS.items()
-    )
-    cases = []
-    for verb, (_, configure) in arguments.VERBS.items():
-        parser = argparse.ArgumentParser(add_help=False)
-        arguments._common(parser)
-        configure(parser)
-        specs = []
-        for action in parser._actions:
-            for option in action.option_strings:
-                value = (
-                    f":{quoted(str(action.metavar or action.dest))}: " if action.nargs != 0 else ""
-                )
-                specs.append(f"'*{option}[{quoted(action.help or '')}]{value}'")
-        if takes_names(verb):
-            specs.append("'*:hand:_hiodctl_hands'")
-        elif verb in {"try", "check"}:
-            specs.append("'*:file:_files'")
-        joined = " \\\n            ".join(specs)
-        cases.append(f"    {verb})\n        _arguments \\\n            {joined} ;;")
-    body = "\n".join(cases)
-    return f"""\
-#compdef hiodctl
-# Completion of hiodctl for zsh. Written by `make docs`; do not edit.
-_hiodctl_hands() {{
-    local -a hands
-    hands=(${{${{(f)"$(hiodctl list 2>/dev/null)"}}%%[ \\*]*}})
-    hands=(${{hands:#NAME}})
-    _describe hand hands
-}}
-_hiodctl() {{
-    local -a verbs
-    verbs=(
-{verbs}
-    )
-    if (( CURRENT == 2 )); then
-        _describe verb verbs
-        return
-    fi
-    local verb=$words[2]
-    shift words
-    (( CURRENT-- ))
-    case $verb in
-{body}
-    esac
-}}
-_hiodctl "$@"
-"""
 
 
 if __name__ == "__main__":

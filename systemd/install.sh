@@ -29,8 +29,10 @@ files() { # all that is installed besides the environment: MODE SOURCE TARGET
 	cat <<-LIST
 		644 systemd/hiod.service $PREFIX/lib/systemd/system/hiod.service
 		644 systemd/hiod.socket $PREFIX/lib/systemd/system/hiod.socket
+		644 systemd/hiod-watch.service $PREFIX/lib/systemd/system/hiod-watch.service
 		644 systemd/hiod-user.service $PREFIX/lib/systemd/user/hiod.service
 		644 systemd/hiod-user.socket $PREFIX/lib/systemd/user/hiod.socket
+		644 systemd/hiod-user-watch.service $PREFIX/lib/systemd/user/hiod-watch.service
 		644 systemd/sysusers.conf $PREFIX/lib/sysusers.d/hiod.conf
 		644 systemd/tmpfiles.conf $PREFIX/lib/tmpfiles.d/hiod.conf
 		644 systemd/hiod-no-network.conf $PREFIX/share/hiod/hiod-no-network.conf

@@ -220,7 +220,7 @@ def test_a_newer_version_brings_the_database_up_and_an_older_one_then_leaves_all
     # Back to this one: it says why it cannot, each time it is tried, and does nothing.
     use(boss, None)
     for _ in range(2):
-        assert boss.launch().wait(20) == 1
+        assert boss.launch().wait(20) == 78
     refusal = f"has schema {SCHEMA + 1}, this hiod knows {SCHEMA}: start the newer hiod that wrote"
     assert boss.log().count(refusal) == 2
     assert boss.processes() == processes

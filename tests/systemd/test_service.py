@@ -164,6 +164,7 @@ def test_a_crash_of_the_boss_keeps_the_hands(hiod: Machine) -> None:
     # The listener is the socket unit's: the question waits for the next boss.
     assert pids(hiod) == before
     assert hiod.main_pid() != boss
+    assert hiod.show("hiod-watch", "ActiveState") == "active"
 
 
 def test_a_call_during_a_restart_waits_and_is_answered(hiod: Machine) -> None:
@@ -286,6 +287,31 @@ def test_a_stop_right_behind_a_restart_leaves_nothing(hiod: Machine) -> None:
     wait_until(lambda: nobody_is_left(hiod))
 
 
+def test_a_stop_while_there_is_no_boss_leaves_nothing(hiod: Machine) -> None:
+    drop_in = "/run/systemd/system/hiod.service.d/late.conf"
+    hiod.write(drop_in, "[Service]\nRestartSec=1h\n")
+    hiod.run("systemctl", "daemon-reload")
+    try:
+        hiod.run("systemctl", "kill", "--kill-whom=main", "-s", "KILL", "hiod")
+        wait_until(lambda: hiod.show("hiod", "SubState") == "auto-restart")
+        assert len(everyone(hiod)) == 3  # the hands and their launcher
+        assert hiod.show("hiod-watch", "ActiveState") == "active"
+
+        hiod.run("systemctl", "stop", "hiod")
+
+        assert nobody_is_left(hiod)
+        wait_until(lambda: hiod.show("hiod.socket", "ActiveState") == "inactive")
+    finally:
+        hiod.run("rm", drop_in)
+        hiod.run("systemctl", "daemon-reload")
+
+
+def test_a_stop_right_behind_a_crash_leaves_nothing(hiod: Machine) -> None:
+    hiod.run("sh", "-c", "systemctl kill --kill-whom=main -s KILL hiod; systemctl stop hiod")
+
+    wait_until(lambda: nobody_is_left(hiod))
+
+
 def test_a_stop_of_a_boss_that_dies_meanwhile_leaves_nothing(hiod: Machine) -> None:
     boss = hiod.main_pid()
     hiod.run("kill", "-STOP", str(boss))
@@ -342,6 +368,14 @@ def test_broken_files_stop_a_cold_start_once_and_for_all(hiod: Machine) -> None:
     assert hiod.show("hiod", "NRestarts") == "0"
     text = [one["MESSAGE"] for one in hiod.journal("_SYSTEMD_UNIT=hiod.service", since=since)]
     assert any('did you mean "count"' in line for line in text), text
+    assert 'did you mean "count"' in hiod.show("hiod", "StatusText")
+
+    # Who asks is told, and does not have it tried again.
+    wait_until(lambda: hiod.show("hiod.socket", "ActiveState") == "inactive")
+    asked = hiod.run("hiodctl", "list", check=False)
+    assert asked.returncode == 3
+    assert "systemctl start hiod" in asked.stderr
+    assert hiod.show("hiod", "ActiveState") == "failed"
 
 
 def test_a_boss_told_to_leave_without_a_job_is_followed_by_another(hiod: Machine) -> None:

@@ -22,7 +22,7 @@ def exposure(machine: Machine) -> float:
     return float(found[1])
 
 
-@pytest.mark.parametrize("unit", ["hiod.service", "hiod.socket"])
+@pytest.mark.parametrize("unit", ["hiod.service", "hiod.socket", "hiod-watch.service"])
 @pytest.mark.parametrize("manager", ["system", "user"])
 def test_systemd_finds_nothing_to_say_about_the_units(
     machine: Machine, manager: str, unit: str
@@ -34,6 +34,11 @@ def test_systemd_finds_nothing_to_say_about_the_units(
     done = machine.run(*env, "systemd-analyze", "verify", *flags, path, check=False)
 
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize("unit", ["hiod.service", "hiod.socket", "hiod-watch.service"])
+def test_no_unit_is_refused_for_being_started_often(machine: Machine, unit: str) -> None:
+    assert machine.show(unit, "StartLimitIntervalUSec") == "0"
 
 
 def test_the_shipped_unit_is_exposed_by_no_more_than_its_network(machine: Machine) -> None:
