@@ -1,7 +1,10 @@
 """The admin socket: accepts, asks the kernel who calls, passes requests up, carries answers back.
 
-Decides whom it serves, in what order, and when a connection has had enough. Leaves what a request
-does to the handler it is given, and the listening sockets to whoever opened them.
+Decides whom it serves, in what order, and when a connection has had enough. Leaves what a message
+is to ``reception``, what a request does to the handler it is given, and the listening sockets to
+whoever opened them.
+
+Whose turn it is ``fairness`` says; other Doers come after ``TURN_S``.
 
 Invariants: requests of one connection are passed up strictly one after another, each gets exactly
 one final answer (none when it came ``oneway``), and the server never speaks first. No connection,
@@ -15,312 +18,47 @@ import contextlib
 import errno
 import math
 import select
+import time
 from collections import Counter
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
-import hiod
-from hiod.admin import drawing, schema
+from hiod.admin import schema
 from hiod.admin.access import Access, Caller, identify
-from hiod.admin.framing import EXAMPLE, LIMIT_BYTES, NESTING, Framer
+from hiod.admin.connection import WATCH_IN, Connection, Limits, Request, refusal_text, tail_of
+from hiod.admin.fairness import Turns
+from hiod.admin.reception import OWN, receive
 from hiod.base.doing import Doer
 from hiod.errors import AdminError
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Iterable, Mapping
-
-    from hiod.admin.schema import Record
+    from collections.abc import Callable, Iterable
 
 __all__ = ["Access", "AdminDoer", "Caller", "Limits", "Request"]
 
-READ_BYTES = 65536
-"""Most that is read of one connection in a turn."""
-TURN_REQUESTS = 256
-"""Requests of all connections taken up in one turn; other Doers come first then."""
+TURN_S = 0.003
+"""How long a turn may take before other Doers come first; one request may take it beyond."""
+SHARE_S = 0.0005
+"""How long one connection is served before it is asked again whose turn it is."""
 STALL_S = 2.0
 """How long a connection may read nothing while more than the limit is unsent to it."""
 TURNED_AWAY = 32
 """Connections over a limit that are kept until they can be told Busy; more are just closed."""
 TURNED_AWAY_S = 2.0
 """How long each of those may take to say something that can be answered."""
-ACCEPTS = 64
+ACCEPTS = 16
 """Connections accepted in one turn."""
 SHORT_S = 1.0
 """How long nobody is accepted once the machine has run short of descriptors or memory."""
+NOTES_AT_ONCE, NOTES_A_SECOND = 20, 1.0
+"""So much is noted of one user's connections: in a burst, and in the long run."""
+NOTED_MOST = 256
+"""Users of whom that is kept; the one noted longest ago is forgotten first."""
 
-_IN = select.EPOLLIN | select.EPOLLRDHUP
 _OUT = select.EPOLLOUT
 _GONE = select.EPOLLHUP | select.EPOLLERR
 _SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
-
-_encode_strictly = msgspec.json.Encoder().encode
-
-
-def _encode(value: Any) -> bytes:
-    """Return ``value`` as JSON; what the system named in broken UTF-8 is shown with marks."""
-    try:
-        return _encode_strictly(value)
-    except UnicodeEncodeError:
-        return _encode_strictly(_mended(msgspec.to_builtins(value)))
-
-
-def _mended(value: Any) -> Any:
-    if isinstance(value, str):
-        return value.encode("utf-8", "backslashreplace").decode()
-    if isinstance(value, list):
-        return [_mended(item) for item in value]
-    if isinstance(value, dict):
-        return {_mended(key): _mended(item) for key, item in value.items()}
-    return value
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What the admin socket takes; said by ``about``.
-
-    Attributes:
-        request_bytes: the longest message.
-        nesting: objects and lists within each other.
-        connections: at once.
-        kept_for_admins: so many of those are for admins only.
-        connections_per_uid: at once, of one user.
-        queued: requests of one connection taken up in a turn. What comes faster waits unread: the
-            client's writes block, nothing is refused.
-        unsent_bytes: answers kept for a slow reader. No request of a connection is taken up
-            while that much waits; it is cut off when a stream adds to it, or when it reads
-            nothing for ``STALL_S``.
-        message_s: to finish a message that was begun.
-    """
-
-    request_bytes: int = LIMIT_BYTES
-    nesting: int = NESTING
-    connections: int = 64
-    kept_for_admins: int = 8
-    connections_per_uid: int = 16
-    queued: int = 32
-    unsent_bytes: int = 1024 * 1024
-    message_s: float = 10.0
-
-    @property
-    def facts(self) -> schema.LimitFacts:
-        """The same, as ``about`` says it."""
-        return schema.LimitFacts(**{name: getattr(self, name) for name in self.__slots__})
-
-
-class Request:
-    """One call that is well-formed and permitted. Answer it now or later, once.
-
-    Attributes:
-        method: its short name.
-        params: its parameters, checked; the Struct the table names.
-        caller: who calls.
-        more: whether progress may be sent.
-        oneway: whether the caller wants no answer (it is to be given all the same).
-        gone: whether the caller has left; what it asked for stands, a stream may end.
-        done: whether it has had its final answer.
-        on_gone: called, each with this request, when the caller leaves before the final answer:
-            never before the handler has returned, so that is the time to add to it.
-        on_drained: called when all that was said so far has been taken by the caller's socket: the
-            time to say more of what is long.
-    """
-
-    __slots__ = ("_connection", "_tail", "caller", "done", "gone", "method", "more", "on_drained",
-                 "on_gone", "oneway", "params")  # fmt: skip
-
-    def __init__(
-        self,
-        connection: _Connection,
-        method: str,
-        params: Any,
-        more: bool,
-        oneway: bool,
-        tail: bytes,
-    ) -> None:
-        self._connection = connection
-        self._tail = tail
-        self.caller = connection.caller
-        self.method = method
-        self.params = params
-        self.more = more
-        self.oneway = oneway
-        self.gone = False
-        self.done = False
-        self.on_gone: list[Callable[[Request], None]] = []
-        self.on_drained: Callable[[], None] | None = None
-
-    def reply(self, parameters: Record | Mapping[str, Any] | bytes | None = None) -> None:
-        """Give the final answer. ``bytes`` are JSON already; None is nothing but "done"."""
-        self._final(_reply(parameters, self._tail))
-
-    def progress(self, parameters: Record | Mapping[str, Any] | bytes) -> None:
-        """Give one answer of several; ignored unless the call was made with ``more``."""
-        if self.more and not self.done and not self.gone and not self.oneway:
-            self._connection.stream(_reply(parameters, b',"continues":true' + self._tail))
-
-    def fail(self, error: AdminError) -> None:
-        """Give the final answer: refused."""
-        self._final(_refusal(error, self._tail))
-        self._connection.server.count_refusal(error)
-
-    def _final(self, text: bytes) -> None:
-        if self.done:
-            if self.gone:  # it ended when the caller left; that the handler goes on is no fault
-                return
-            raise RuntimeError(f'request "{self.method}" was answered twice')
-        self.done = True
-        self._connection.finish(self, b"" if self.oneway else text)
-
-
-def _reply(parameters: Record | Mapping[str, Any] | bytes | None, tail: bytes) -> bytes:
-    if parameters is None:
-        body = b"{}"
-    else:
-        body = parameters if type(parameters) is bytes else _encode(parameters)
-    return b'{"parameters":' + body + tail
-
-
-def _refusal(error: AdminError, tail: bytes) -> bytes:
-    name, parameters = schema.wire_error(error)
-    return b'{"error":' + _encode(name) + b',"parameters":' + _encode(parameters) + tail
-
-
-class _Connection:
-    """One caller's connection: what it has said, what it is owed, and how long it may take.
-
-    Attributes:
-        refused: set when it is one too many: what its first message is answered with.
-        current: the request that occupies it.
-        readable: whether the kernel may hold more of what it said.
-        blocked: whether the kernel takes no more of what it is owed, until epoll says so.
-        eof: whether all it will ever say has been read.
-        hung: whether it has closed for good: nothing can be delivered any more.
-        hurry: what it is given a time for: "turned", "room" or "message"; "" for nothing.
-        took: whether a message was taken since the clock was last looked at.
-        drained: whether it has read something since.
-        faulty: whether it ever sent something that is no request.
-        valid: whether it ever sent one.
-        cut_off: why it is to be closed at once, or "".
-        told: what has been noted about it.
-    """
-
-    __slots__ = ("blocked", "caller", "current", "cut_off", "deadline_at", "drained", "eof",
-                 "faulty", "framer", "hung", "hurry", "mask", "out", "readable", "refused", "sent",
-                 "server", "sock", "told", "took", "unsent", "valid")  # fmt: skip
-
-    def __init__(
-        self, server: AdminDoer, sock: socket.socket, caller: Caller, *, refused: AdminError | None
-    ) -> None:
-        self.server = server
-        self.sock = sock
-        self.caller = caller
-        self.refused = refused
-        self.framer = Framer(limit=server.limits.request_bytes, nesting=server.limits.nesting)
-        self.current: Request | None = None
-        self.out: list[bytes] = []
-        self.unsent = 0
-        self.sent = 0  # bytes of out[0] that are gone already
-        self.mask = _IN
-        self.readable = True
-        self.blocked = False
-        self.eof = False
-        self.hung = False
-        self.hurry = ""
-        self.deadline_at = math.inf
-        self.took = False
-        self.drained = False
-        self.faulty = False
-        self.valid = False
-        self.cut_off = ""
-        self.told: set[str] = set()
-
-    @property
-    def finished(self) -> bool:
-        """Whether nothing is left to be done for it."""
-        if self.cut_off:
-            return True
-        return self.eof and not (self.current or self.unsent or self.framer.partial)
-
-    @property
-    def wants_room(self) -> bool:
-        """Whether so much is unsent that no further request is taken up."""
-        return self.unsent > self.server.limits.unsent_bytes
-
-    def put(self, text: bytes) -> None:
-        """Owe the caller these bytes."""
-        if not self.hung:
-            text += self.framer.terminator
-            self.out.append(text)
-            self.unsent += len(text)
-
-    def stream(self, text: bytes) -> None:
-        """Owe the caller one answer of a stream, or cut it off if it does not read them."""
-        if self.unsent and self.unsent + len(text) > self.server.limits.unsent_bytes:
-            self.cut_off = self.cut_off or "slow reader"
-        else:
-            self.put(text)
-        self.server.touch(self)
-
-    def finish(self, request: Request, text: bytes) -> None:
-        """Owe the caller the final answer of the request that occupied the connection."""
-        if text:
-            self.put(text)
-        if self.current is request:
-            self.current = None
-        self.server.touch(self)
-
-    def flush(self) -> None:
-        """Send what can be sent now."""
-        while self.out and not self.blocked:
-            chunk = self.out[0] if len(self.out) == 1 else b"".join(self.out)
-            try:
-                sent = self.sock.send(memoryview(chunk)[self.sent :] if self.sent else chunk)
-            except BlockingIOError:
-                self.out = [chunk]
-                self.blocked = True
-            except OSError:  # it has closed its end; what it was owed cannot be delivered
-                self.hang_up()
-            else:
-                self.unsent -= sent
-                self.server.bytes_out += sent
-                self.sent += sent
-                self.drained = True
-                self.out = [chunk]
-                if self.sent == len(chunk):
-                    self.out, self.sent = [], 0
-
-    def hang_up(self) -> None:
-        """Forget what it is owed; what it had said before it closed is still taken up."""
-        self.hung = True
-        self.readable = not self.eof
-        self.out, self.unsent, self.sent = [], 0, 0
-
-    def read(self) -> None:
-        """Take in what has come, as much as is its share.
-
-        Once it has hung up epoll no longer tells, so it is read on to the end.
-        """
-        try:
-            data = self.sock.recv(READ_BYTES)
-        except BlockingIOError:
-            if not self.hung:
-                self.readable = False
-                return
-            data = b""  # it reads no answers any more, and has nothing further to say
-        except OSError:  # reset; all that was said before has been read
-            self.hang_up()
-            data = b""
-        if not data:
-            self.eof = True
-            self.readable = False
-            self.framer.end()
-            return
-        self.server.bytes_in += len(data)
-        self.readable = self.hung or len(data) == READ_BYTES
-        self.framer.feed(data)
 
 
 class AdminDoer(Doer):
@@ -330,14 +68,16 @@ class AdminDoer(Doer):
     refusal that needs no knowledge of the crew.
 
     Parameters:
-        listeners: listening stream sockets; made non-blocking, never closed here.
+        listeners: listening stream sockets; made non-blocking, closed only when others are given.
         handler: called with each valid and permitted ``Request``. An ``AdminError`` it raises is
             the answer; any other exception is noted and answered ``Unavailable(state="fault")``.
         access: who may do what; ``set_access`` changes it for all.
         limits: what is taken.
         note: told what is worth a line in the log: ``admin.denied``, ``admin.cut``,
             ``admin.refused`` and ``admin.fault`` with facts (``uid``, ``pid`` and others), each at
-            most once a connection.
+            most once a connection, and of one user not more than ``NOTES_AT_ONCE`` and then
+            ``NOTES_A_SECOND``: what is left out is counted (``untold``).
+        clock: tells how much of the processor's time has been used, in seconds.
 
     Attributes:
         bytes_in: bytes read.
@@ -352,6 +92,7 @@ class AdminDoer(Doer):
         access: Access,
         limits: Limits | None = None,
         note: Callable[[str, dict[str, Any]], None] | None = None,
+        clock: Callable[[], float] = time.thread_time,
         **kwa: Any,
     ) -> None:
         super().__init__(**kwa)
@@ -362,14 +103,19 @@ class AdminDoer(Doer):
         self.bytes_in = 0
         self.bytes_out = 0
         self._note = note
+        self._clock = clock
+        self._noted: dict[int, tuple[float, float]] = {}  # by uid: notes that may be had, and when
+        self._untold = 0
+        self._now = 0.0
         self._epoll: select.epoll | None = None
         self._fds: tuple[int, ...] = ()
         self._listening: dict[int, socket.socket] = {}
         self._deaf_until = 0.0  # tyme; nobody is accepted before
-        self._connections: dict[int, _Connection] = {}
-        self._work: dict[_Connection, None] = {}  # to be looked at, in the order of their turns
-        self._deadlines: dict[_Connection, float] = {}
+        self._connections: dict[int, Connection] = {}
+        self._work: Turns[Connection] = Turns()  # those to be looked at
+        self._deadlines: dict[Connection, float] = {}
         self._inside = False
+        self._serving: Connection | None = None  # it is looked at to the end anyway
         self._accepted = 0
         self._requests = 0
         self._refused: Counter[str] = Counter()
@@ -393,6 +139,7 @@ class AdminDoer(Doer):
     def recur(self, tyme: float) -> bool:
         """Take one turn: accept, read, pass up, send; each connection its share."""
         self._inside = True
+        self._now = tyme
         try:
             self._gather(tyme)
             self._serve(tyme)
@@ -415,7 +162,7 @@ class AdminDoer(Doer):
             connection.flush()
             self._close(connection)
         self._inside = False
-        self._work.clear()
+        self._work = Turns()
         if self._epoll is not None:
             self._epoll.close()
         self._epoll, self._fds = None, ()
@@ -430,6 +177,18 @@ class AdminDoer(Doer):
             role = access.role(was.uid, (was.gid, *was.groups))
             connection.caller = Caller(was.uid, was.gid, was.pid, was.groups, role)
 
+    def listen(self, listener: socket.socket) -> None:
+        """Listen at this socket from now on; those so far are closed, their callers are kept."""
+        for former in self.listeners:
+            if self._epoll is not None and former.fileno() in self._listening:
+                self._epoll.unregister(former.fileno())
+            former.close()
+        self.listeners = [listener]
+        self._listening = {listener.fileno(): listener}
+        listener.setblocking(False)
+        if self._epoll is not None:
+            self._epoll.register(listener.fileno(), select.EPOLLIN)
+
     def figures(self) -> dict[str, Any]:
         """Return the counters: since the start, except ``connections``, which is now."""
         return {
@@ -438,6 +197,7 @@ class AdminDoer(Doer):
             "requests": self._requests,
             "refused": dict(self._refused),
             "cut": dict(self._cut),
+            "untold": self._untold,
             "bytes_in": self.bytes_in,
             "bytes_out": self.bytes_out,
         }
@@ -446,11 +206,12 @@ class AdminDoer(Doer):
         """Count one refusal by its short name."""
         self._refused[error.code.rpartition(".")[2]] += 1
 
-    def touch(self, connection: _Connection) -> None:
+    def touch(self, connection: Connection) -> None:
         """Look at this connection in this turn if it is ours, else in the next."""
-        self._work[connection] = None
-        if not self._inside:
-            self.wake()
+        if connection is not self._serving:
+            self._work.want(connection)
+            if not self._inside:
+                self.wake()
 
     # ------------------------------------------------------------------ one turn
 
@@ -463,45 +224,52 @@ class AdminDoer(Doer):
             self._deaf_until = 0.0
             for fd in self._listening:
                 epoll.modify(fd, select.EPOLLIN)
+        callers: list[socket.socket] = []
         for fd, events in epoll.poll(0):
-            connection = self._connections.get(fd)
-            if connection is None:
-                self._accept(self._listening[fd], tyme)
-                continue
-            self._notice(connection, events)
-        self._work |= dict.fromkeys(c for c, at in self._deadlines.items() if at <= tyme)
+            listener = self._listening.get(fd)
+            if listener is not None:
+                callers.append(listener)
+            else:
+                self._notice(self._connections[fd], events)
+        # Only now: to make room a connection may be closed that was told of here, too.
+        for listener in callers:
+            self._accept(listener, tyme)
+        for connection, at in self._deadlines.items():
+            if at <= tyme:
+                self._work.want(connection)
 
-    def _notice(self, connection: _Connection, events: int) -> None:
+    def _notice(self, connection: Connection, events: int) -> None:
         """Take in what epoll says about a connection."""
         if events & _GONE:
             connection.hang_up()
-        if events & _IN:
+        if events & select.EPOLLIN:
             connection.readable = True
         if events & _OUT:
             connection.blocked = False
-        self._work[connection] = None
+        self._work.want(connection)
 
     def _serve(self, tyme: float) -> None:
-        """Give each connection that needs it its share of this turn, round robin."""
-        left = TURN_REQUESTS
-        turn, self._work = self._work, {}
-        waiting: dict[_Connection, None] = {}
-        for connection in turn:
+        """Serve those that want something until none is left or the turn is over."""
+        begun = now = self._clock()
+        while self._work and now - begun < TURN_S:
+            connection = self._work.take()
             if connection.sock.fileno() < 0:  # it gave way to another
                 continue
-            if left <= 0:
-                waiting[connection] = None
-                continue
+            self._serving = connection
             overdue = connection.deadline_at <= tyme
-            left -= self._share(connection)
+            again = self._share(connection, until=now + SHARE_S if self._work else begun + TURN_S)
             if overdue:
                 self._overdue(connection)
-            self._settle(connection, tyme)
-        if waiting:  # they come before those that had their share
-            self._work = waiting | self._work
+            again = self._settle(connection, tyme, again=again)
+            self._serving = None
+            before, now = now, self._clock()
+            self._work.charge(connection, now - before)
+            if again:
+                self._work.want(connection)
 
-    def _share(self, connection: _Connection) -> int:
-        """Read and answer what is one connection's share; return how many requests it took."""
+    def _share(self, connection: Connection, *, until: float) -> bool:
+        """Read and answer what is one connection's share; say whether more may be there."""
+        again = False
         taken = 0
         fed = False
         while connection.current is None and not connection.cut_off:
@@ -509,8 +277,8 @@ class AdminDoer(Doer):
                 connection.flush()
                 if connection.wants_room:
                     break
-            if taken == self.limits.queued:
-                self._work[connection] = None  # there may be more of them
+            if taken == self.limits.queued or (taken and self._clock() >= until):
+                again = True
                 break
             message = connection.framer.take()
             if message is not None:
@@ -522,26 +290,26 @@ class AdminDoer(Doer):
             else:
                 break
         connection.took = connection.took or taken > 0
-        return taken
+        return again
 
-    def _settle(self, connection: _Connection, tyme: float) -> None:
-        """Leave a connection as it is to be found next time: sent, closed, or waited for."""
+    def _settle(self, connection: Connection, tyme: float, *, again: bool) -> bool:
+        """Leave a connection as it is to be found next time: sent, closed, or waited for.
+
+        Returns whether that is as soon as it is its turn again.
+        """
         self._send(connection)
         if connection.hung:  # perhaps it had left before its request was taken up
             self._desert(connection)
         if connection.finished:
             self._close(connection)
-            return
+            return False
         idle = connection.current is None
         if connection.hung:
-            self._work.pop(connection, None)
-            if idle:
-                self._work[connection] = None
             self._unwatch(connection)
             self._allow(connection, "", tyme)
-            return
+            return idle
         reads = idle and not connection.wants_room and not connection.eof
-        mask = (_IN if reads else 0) | (_OUT if connection.unsent else 0)
+        mask = (WATCH_IN if reads else 0) | (_OUT if connection.unsent else 0)
         if mask != connection.mask and self._epoll is not None:
             self._epoll.modify(connection.sock.fileno(), mask)
             connection.mask = mask
@@ -550,13 +318,14 @@ class AdminDoer(Doer):
         elif connection.wants_room:
             again, connection.drained = connection.drained, False
             self._allow(connection, "room", tyme + STALL_S, again=again)
-        elif reads and connection not in self._work and connection.framer.partial:
+        elif reads and not again and connection.framer.partial:
             again, connection.took = connection.took, False
             self._allow(connection, "message", tyme + self.limits.message_s, again=again)
         elif connection.hurry:
             self._allow(connection, "", tyme)
+        return again
 
-    def _send(self, connection: _Connection) -> None:
+    def _send(self, connection: Connection) -> None:
         """Send what can be sent, and let a stream say more once that is through."""
         connection.flush()
         request = connection.current
@@ -564,7 +333,7 @@ class AdminDoer(Doer):
             self._guarded(request, request.on_drained)
 
     def _allow(
-        self, connection: _Connection, hurry: str, until: float, *, again: bool = False
+        self, connection: Connection, hurry: str, until: float, *, again: bool = False
     ) -> None:
         """Give a connection a time for something, unless it has one for that already."""
         if hurry == connection.hurry and not again:
@@ -576,7 +345,7 @@ class AdminDoer(Doer):
         else:
             self._deadlines.pop(connection, None)
 
-    def _overdue(self, connection: _Connection) -> None:
+    def _overdue(self, connection: Connection) -> None:
         """Cut off a connection whose time was up, unless this turn brought what was missing."""
         if connection.refused is not None:
             connection.cut_off = connection.cut_off or "turned away"
@@ -598,7 +367,7 @@ class AdminDoer(Doer):
             connection.flush()
             connection.cut_off = "unfinished message"
 
-    def _desert(self, connection: _Connection) -> None:
+    def _desert(self, connection: Connection) -> None:
         """Tell the handler that nobody waits for the present request; a stream ends with that."""
         request = connection.current
         if request is None or request.gone:
@@ -610,7 +379,7 @@ class AdminDoer(Doer):
             request.done = True
             connection.current = None
 
-    def _close(self, connection: _Connection) -> None:
+    def _close(self, connection: Connection) -> None:
         if connection.cut_off:
             self._cut[connection.cut_off] += 1
             event = "admin.refused" if connection.refused is not None else "admin.cut"
@@ -619,10 +388,9 @@ class AdminDoer(Doer):
         self._unwatch(connection)
         del self._connections[connection.sock.fileno()]
         self._deadlines.pop(connection, None)
-        self._work.pop(connection, None)
         connection.sock.close()
 
-    def _unwatch(self, connection: _Connection) -> None:
+    def _unwatch(self, connection: Connection) -> None:
         """Have epoll say no more about it: a caller that hung up would wake us for ever."""
         if connection.mask >= 0 and self._epoll is not None:
             with contextlib.suppress(OSError):
@@ -670,11 +438,11 @@ class AdminDoer(Doer):
                 self.count_refusal(refused)
                 sock.close()
                 return
-        connection = _Connection(self, sock, caller, refused=refused)
+        connection = Connection(self, sock, caller, refused=refused)
         self._connections[sock.fileno()] = connection
         if self._epoll is not None:
             self._epoll.register(sock.fileno(), connection.mask)
-        self._work[connection] = None
+        self._work.want(connection)
 
     def _has_room(self, caller: Caller) -> bool:
         """Whether one more of this caller's connections can be served; a noisy one may give way."""
@@ -687,7 +455,7 @@ class AdminDoer(Doer):
             return True
         return self._give_way(own)
 
-    def _give_way(self, connections: list[_Connection]) -> bool:
+    def _give_way(self, connections: list[Connection]) -> bool:
         """Close the oldest of these that has said something and never anything we could read."""
         for connection in connections:
             noisy = connection.faulty or connection.framer.partial
@@ -699,10 +467,10 @@ class AdminDoer(Doer):
 
     # ------------------------------------------------------------------ answering
 
-    def _answer(self, connection: _Connection, message: dict[str, Any] | AdminError) -> None:
+    def _answer(self, connection: Connection, message: dict[str, Any] | AdminError) -> None:
         """Answer what came, or pass it up."""
         if connection.refused is not None:
-            tail = b"}" if isinstance(message, AdminError) else _tail(message)
+            tail = b"}" if isinstance(message, AdminError) else tail_of(message)
             self._refuse(connection, connection.refused, tail)
             connection.flush()
             connection.cut_off = "turned away"
@@ -711,45 +479,26 @@ class AdminDoer(Doer):
             connection.faulty = True
             self._refuse(connection, message, b"}")
             return
-        request = self._check(connection, message)
+        request = receive(connection, message)
         if isinstance(request, AdminError):
+            if request.code == "BadMessage":
+                connection.faulty = True
+            elif request.code == "NotPermitted":
+                method = schema.BY_NAME[message["method"]].short
+                self._tell(connection, "admin.denied", method=method, **request.parameters)
             if message.get("oneway") is True:
                 self.count_refusal(request)
             else:
-                self._refuse(connection, request, _tail(message))
+                self._refuse(connection, request, tail_of(message))
             return
         connection.valid = True
         self._requests += 1
         connection.current = request
-        self._guarded(request, partial(_OWN.get(request.method, self.handler), request))
+        self._guarded(request, partial(OWN.get(request.method, self.handler), request))
 
-    def _check(self, connection: _Connection, message: dict[str, Any]) -> Request | AdminError:
-        """Make a request of a message, or say why it is none."""
-        wrong = _envelope_problem(message)
-        if wrong is not None:
-            connection.faulty = True
-            return wrong
-        method = schema.find(message["method"])
-        if isinstance(method, AdminError):
-            return method
-        have = connection.caller.role
-        if schema.ROLES.index(have) < schema.ROLES.index(method.role):
-            self._tell(
-                connection, "admin.denied", method=method.short, needs=method.role, have=have
-            )
-            return AdminError("NotPermitted", needs=method.role, have=have)
-        params = schema.check(method, message.get("parameters") or {})
-        if isinstance(params, AdminError):
-            return params
-        more = message.get("more") is True and method.stream != ""
-        if method.stream == "endless" and not more:
-            return AdminError(f"{schema.SERVICE}.ExpectedMore")
-        oneway = message.get("oneway") is True
-        return Request(connection, method.short, params, more, oneway, _tail(message))
-
-    def _refuse(self, connection: _Connection, error: AdminError, tail: bytes) -> None:
+    def _refuse(self, connection: Connection, error: AdminError, tail: bytes) -> None:
         self.count_refusal(error)
-        connection.put(_refusal(error, tail))
+        connection.put(refusal_text(error, tail))
 
     def _guarded(self, request: Request, call: Callable[[], object]) -> None:
         """Let the handler work; what it raises becomes an answer, never ours to die of."""
@@ -765,82 +514,24 @@ class AdminDoer(Doer):
             if not request.done:
                 request.fail(AdminError("Unavailable", state="fault", after_s=None))
 
-    def _tell(self, connection: _Connection, event: str, **facts: Any) -> None:
+    def _tell(self, connection: Connection, event: str, **facts: Any) -> None:
         """Note something about a connection, once: a flood of noise is counted, not written."""
-        if self._note is not None and event not in connection.told:
-            connection.told.add(event)
-            caller = connection.caller
-            self._note(event, {"uid": caller.uid, "pid": caller.pid, **facts})
+        if self._note is None or event in connection.told:
+            return
+        connection.told.add(event)
+        caller = connection.caller
+        if event != "admin.fault" and not self._may_note(caller.uid):
+            self._untold += 1
+            return
+        self._note(event, {"uid": caller.uid, "pid": caller.pid, **facts})
 
-
-def _tail(message: Mapping[str, Any]) -> bytes:
-    """Return how the answer to this message ends: its id, if it has one, and the brace."""
-    return b',"id":' + _encode(message["id"]) + b"}" if "id" in message else b"}"
-
-
-_ENVELOPE = {"method", "parameters", "id", "more", "oneway", "upgrade"}
-_FLAGS = ("more", "oneway", "upgrade")
-
-
-def _envelope_problem(message: Mapping[str, Any]) -> AdminError | None:
-    """Return what is wrong with the members of a message itself, if anything is."""
-    code, text, hint = "envelope", "", ""
-    method, parameters = message.get("method"), message.get("parameters")
-    flags = [message.get(flag) for flag in _FLAGS]
-    if not message.keys() <= _ENVELOPE:
-        name = next(name for name in message if name not in _ENVELOPE)
-        likely = schema.near(name, _ENVELOPE)
-        text = f'unknown member "{schema.shorten(name)}"'
-        hint = f'did you mean "{likely[0]}"?' if likely else 'arguments belong in "parameters"'
-    elif type(method) is not str:
-        text = "there is no method" if method is None else "method is not a string"
-        hint = f"send {EXAMPLE}"
-    elif parameters is not None and type(parameters) is not dict:
-        text, hint = "parameters is not an object", 'send "parameters":{}'
-    elif any(flag is not None and flag is not True and flag is not False for flag in flags):
-        text, hint = f"{', '.join(_FLAGS)} are true or false", "leave out what you do not need"
-    elif message.get("upgrade"):
-        code, text = "upgrade", "this connection cannot be upgraded"
-        hint = 'leave "upgrade" out'
-    elif message.get("more") and message.get("oneway"):
-        text, hint = "more and oneway exclude each other", "leave one of them out"
-    return AdminError("BadMessage", text, code=code, hint=hint) if text else None
-
-
-# ---------------------------------------------------------------------------- own answers
-
-
-def _info(request: Request) -> None:
-    request.reply(
-        schema.InfoReply(
-            vendor="hiod",
-            product="hiod",
-            version=hiod.__version__,
-            url="https://varlink.org",
-            interfaces=[schema.SERVICE, schema.INTERFACE],
-        )
-    )
-
-
-def _description(request: Request) -> None:
-    interface = request.params.interface
-    if interface not in (schema.INTERFACE, schema.SERVICE):
-        raise AdminError(f"{schema.SERVICE}.InterfaceNotFound", interface=schema.shorten(interface))
-    request.reply(schema.DescriptionReply(description=drawing.interface_text(interface)))
-
-
-def _schema(request: Request) -> None:
-    name = request.params.method
-    if name is not None:
-        method = schema.find(name)
-        if isinstance(method, AdminError):
-            raise method
-        name = method.short if method in schema.METHODS else method.long
-    request.reply(schema.SchemaReply(schema=drawing.json_schema(name)))
-
-
-_OWN: dict[str, Callable[[Request], None]] = {
-    "GetInfo": _info,
-    "GetInterfaceDescription": _description,
-    "schema": _schema,
-}
+    def _may_note(self, uid: int) -> bool:
+        """Take one of the notes that may be had of this user, if there is one."""
+        now = self._now
+        left, at = self._noted.pop(uid, (float(NOTES_AT_ONCE), now))
+        left = min(float(NOTES_AT_ONCE), left + (now - at) * NOTES_A_SECOND)
+        may = left >= 1
+        self._noted[uid] = (left - may, now)
+        if len(self._noted) > NOTED_MOST:
+            del self._noted[next(iter(self._noted))]
+        return may

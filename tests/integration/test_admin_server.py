@@ -510,6 +510,39 @@ def test_a_flood_of_garbage_does_not_keep_a_caller_from_being_served(
     assert toy.doer.figures()["cut"]["gave way"] >= 1
 
 
+def test_one_that_speaks_while_it_gives_way_harms_nobody(toy: Toy, booth: Booth) -> None:
+    noisy = [booth.line() for _ in range(15)]
+    for line in noisy:
+        line.sock.sendall(b"x")
+    holder = booth.line()
+    holder.ask("ping")
+    holder.say("signal", parameters={"names": ["a"], "signal": "HUP"})
+    assert toy.busy.wait(PATIENCE_S)
+    late = booth.line()
+    for line in noisy:
+        line.sock.sendall(b"y")
+    toy.free.set()
+
+    assert late.ask("ping")["parameters"] == {"method": "ping"}
+    assert toy.doer.figures()["cut"] == {"gave way": 1}
+
+
+def test_of_a_user_that_comes_again_and_again_not_everything_is_noted(booth: Booth) -> None:
+    class Nobodies(Access):
+        def role(self, uid: int, groups: object) -> schema.RoleName:
+            return "none"
+
+    toy = booth.toy(access=Nobodies(boss_uid=os.getuid()))
+    for _ in range(server.NOTES_AT_ONCE + 30):
+        line = booth.line()
+        assert line.ask("list")["error"] == "io.hiod.Boss.NotPermitted"
+        line.close()
+
+    untold = toy.doer.figures()["untold"]
+    assert untold > 0
+    assert len(toy.notes) + untold == server.NOTES_AT_ONCE + 30
+
+
 def test_a_message_that_is_not_finished_in_time_ends_the_connection(booth: Booth) -> None:
     toy = booth.toy(limits=Limits(message_s=0.2))
     line, idle = booth.line(), booth.line()

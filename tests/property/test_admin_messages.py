@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hiod.admin import schema
-from hiod.admin.server import _envelope_problem, _refusal
+from hiod.admin.connection import refusal_text
+from hiod.admin.reception import envelope_problem
 from hiod.errors import AdminError
 
 calm = settings(deadline=None, max_examples=50)
@@ -29,7 +30,7 @@ names = st.sampled_from(sorted(schema.BY_NAME)) | st.text(max_size=30)
 
 
 def sendable(error: AdminError) -> None:
-    answer = orjson.loads(_refusal(error, b"}"))
+    answer = orjson.loads(refusal_text(error, b"}"))
     assert "." in answer["error"]
     assert isinstance(answer["parameters"], dict)
 
@@ -64,7 +65,7 @@ def test_a_name_is_a_method_or_refused(name: str) -> None:
     )
 )
 def test_an_envelope_is_taken_or_refused(message: dict) -> None:
-    wrong = _envelope_problem(message)
+    wrong = envelope_problem(message)
     if wrong is None:
         assert isinstance(message["method"], str)
         assert set(message) <= {"method", "parameters", "more", "oneway", "upgrade", "id"}

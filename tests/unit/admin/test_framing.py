@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from hiod.admin.framing import NESTING, Framer, decode, depth
+from hiod.admin.framing import NESTING, Framer, decode, is_deeper
 from hiod.errors import AdminError
 
 
@@ -103,18 +103,28 @@ def test_what_is_no_request_is_refused_with_a_hint(text: bytes, code: str) -> No
 
 def test_what_is_just_deep_enough_is_taken() -> None:
     text = b'{"a":' + b"[" * (NESTING - 1) + b"]" * (NESTING - 1) + b"}"
-    assert depth(text) == NESTING
     assert "a" in decode(text)
+    assert decode(text.replace(b"[]", b"[{}]")).code == "BadMessage"
 
 
 def test_brackets_in_strings_are_not_depth() -> None:
     text = b'{"a":"' + b"[" * 1000 + b'","b\\"[":"\\\\","c":[' + b"{}," * 99 + b"{}]}"
-    assert depth(text) == 3
     assert decode(text)['b"['] == "\\"
 
 
-def test_closing_brackets_hide_no_depth_from_the_parser() -> None:
-    assert faults(fed(b"]" * 200 + b"[" * 200 + b"\n")) == ["json"]
+def test_what_is_too_deep_and_broken_too_is_called_too_deep() -> None:
+    for text in (b"[" * 200, b'{"a":' * 200, b"[1," * 5000, b"[" * 200_000 + b"]" * 100):
+        assert fed(text + b"\n")[0].parameters["code"] == "nesting", text[:9]
+
+
+@pytest.mark.parametrize("most", [1, 2, 64])
+def test_deeper_means_deeper_by_one_at_least(most: int) -> None:
+    value: object = {}
+    for level in range(most - 1):
+        value = [1, value] if level % 2 else {"a": [], "b": value}
+    assert not is_deeper(value, most)
+    assert is_deeper([value], most)
+    assert not is_deeper("text", most)
 
 
 def test_a_message_of_exactly_the_limit_is_taken() -> None:

@@ -1,0 +1,115 @@
+"""Whose turn it is, without sockets or clocks."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hiod.admin import fairness
+from hiod.admin.fairness import Turns
+
+if TYPE_CHECKING:
+    import pytest
+
+
+@dataclass(eq=False)
+class Caller:
+    uid: int
+    spent_s: float = 0.0
+
+
+def served(turns: Turns[Caller], cost: dict[Caller, float], rounds: int) -> list[Caller]:
+    """Serve for so many rounds those that always want more."""
+    order = []
+    for _ in range(rounds):
+        one = turns.take()
+        turns.charge(one, cost[one])
+        turns.want(one)
+        order.append(one)
+    return order
+
+
+def test_equals_are_served_in_the_order_they_came():
+    turns: Turns[Caller] = Turns()
+    callers = [Caller(1) for _ in range(5)]
+    for one in callers:
+        turns.want(one)
+        turns.want(one)
+
+    assert len(turns) == 5
+    assert [turns.take() for _ in callers] == callers
+    assert not turns
+
+
+def test_time_is_shared_alike_between_users_and_then_between_their_connections():
+    turns: Turns[Caller] = Turns()
+    many = [Caller(1) for _ in range(15)]
+    single, dear = Caller(2), Caller(3)
+    cost = {**dict.fromkeys(many, 0.001), single: 0.001, dear: 0.010}
+    for one in cost:
+        turns.want(one)
+
+    spent: Counter[int] = Counter()
+    for one in served(turns, cost, 3000):
+        spent[one.uid] += round(cost[one] * 1000)
+
+    assert max(spent.values()) - min(spent.values()) <= 20
+    assert max(one.spent_s for one in many) - min(one.spent_s for one in many) <= 0.002
+
+
+def test_who_asks_little_is_served_at_once_whatever_others_have_piled_up():
+    turns: Turns[Caller] = Turns()
+    flood = [Caller(uid) for uid in (1, 2, 3, 4) for _ in range(16)]
+    calm = Caller(5)
+    cost = dict.fromkeys(flood, 0.005)
+    for one in flood:
+        turns.want(one)
+
+    waited = []
+    for _ in range(50):
+        served(turns, cost, 200)
+        turns.want(calm)
+        others = 0
+        while turns.take() is not calm:
+            others += 1
+        turns.charge(calm, 0.0005)
+        waited.append(others)
+        for one in flood:
+            turns.want(one)
+
+    assert max(waited) <= len({one.uid for one in flood})
+
+
+def test_nobody_saves_up_by_wanting_nothing():
+    turns: Turns[Caller] = Turns()
+    steady, sleeper = Caller(1), Caller(2)
+    turns.want(sleeper)
+    turns.want(steady)
+    served(turns, {steady: 1.0, sleeper: 1.0}, 2)
+    while turns:
+        turns.take()
+    turns.want(steady)
+    served(turns, {steady: 1.0}, 100)
+
+    turns.want(sleeper)
+    order = served(turns, {steady: 1.0, sleeper: 1.0}, 20)
+
+    assert order.count(sleeper) == 10
+
+
+def test_idle_users_are_forgotten_and_busy_ones_are_not(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(fairness, "USERS_KEPT", 10)
+    turns: Turns[Caller] = Turns()
+    busy = Caller(0)
+    turns.want(busy)
+    for uid in range(1, 100):
+        one = Caller(uid)
+        turns.want(one)
+        while (other := turns.take()) is not one:
+            turns.charge(other, 1.0)
+            turns.want(other)
+        turns.charge(one, 1.0)
+
+    assert len(turns._users) <= 10
+    assert turns.take() is busy
