@@ -154,7 +154,7 @@ def hear_late(
             hands = sum(one.launcher is launcher for one in boss.stations.values())
             boss.ledger.tell("launcher.heard", launcher=launcher.id, pid=launcher.pid, hands=hands)
             with suppress(LauncherError):
-                launcher.hold("boss", boss.around.memo_fd)
+                launcher.hold("boss", boss.memo_fd)
             boss.processes.tidy_soon()
 
 

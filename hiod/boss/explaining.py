@@ -65,6 +65,7 @@ def why(
         found("process", _process_words(hand, station))
         if verdict is not health.Verdict.OK:
             found("so", *station.health.why, *_framed(station.stack))
+    found("memos", *_cut_off(hand, station))
     found("for", *(f"{other.name} is {stands(other)}: {other.reason}" for other in awaited))
     refused = station.refused if hand.process is None else None
     unmade = refused.message if refused is not None else _unmade(hand)
@@ -190,6 +191,15 @@ def _beat_words(hand: Hand, station: Station, clock: Clock) -> str:
         return "no heartbeat yet"
     missed = max(0, int(age / hand.spec.health.beat_s) - 1)
     return f"last beat {age:.1f} s ago, {missed} of {hand.spec.health.misses} missed"
+
+
+def _cut_off(hand: Hand, station: Station) -> list[str]:
+    if hand.process is None or not station.cut_off:
+        return []
+    return [
+        f"none reaches it: its mailbox {station.addr} was removed",
+        f"hiodctl restart {hand.name} makes it anew",
+    ]
 
 
 def _process_words(hand: Hand, station: Station) -> str:

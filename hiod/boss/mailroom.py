@@ -66,12 +66,14 @@ class Mailroom:
         self._boxes[name] = socket.socket(fileno=fd)
 
     def bind(self, name: str) -> int:
-        """Return the mailbox's descriptor, binding it first if need be.
+        """Return the mailbox's descriptor, binding it first if need be; for no hand that lives.
 
         Raises:
             OSError: it cannot be bound there.
             SpawnError: the boss may not open the files that one more hand takes.
         """
+        if name in self._boxes and not self.is_there(name):
+            self._boxes.pop(name).close()  # nobody can reach it any more
         if name not in self._boxes:
             most = most_mailboxes(self._files)
             if len(self._boxes) >= most:
@@ -87,6 +89,18 @@ class Mailroom:
                 Path(self.path(name)).unlink()
             self._boxes[name] = bindMailbox(self.path(name))
         return self._boxes[name].fileno()
+
+    def is_there(self, name: str) -> bool:
+        """Say whether there is anything at the path of a mailbox."""
+        return os.path.lexists(self.path(name))
+
+    def lost(self) -> list[str]:
+        """Return whose mailboxes nobody can reach: their paths were removed."""
+        try:
+            there = set(os.listdir(self._folder))  # noqa: PTH208 - names only, of a thousand
+        except OSError:
+            there = set()
+        return [name for name in self._boxes if f"{name}.uxd" not in there]
 
     def empty(self, name: str) -> int:
         """Throw away what waits for a hand that is not there; return how many grams."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import grp
 import os
 import resource
 import secrets
@@ -25,7 +24,7 @@ import orjson
 import hiod
 from hiod.admin.server import Access, AdminDoer
 from hiod.base.doing import Doist
-from hiod.boss import places, survey
+from hiod.boss import doors, places, survey
 from hiod.boss.config import MAIN_FILE, AdminConfig, Config, build
 from hiod.boss.desk import Desk
 from hiod.boss.herald import Herald
@@ -34,7 +33,6 @@ from hiod.boss.ledger import Ledger
 from hiod.boss.mailroom import Mailroom
 from hiod.boss.outlook import Outlook
 from hiod.boss.overseer import Overseer, Surroundings
-from hiod.core.uxd.uxding import bindMailbox
 from hiod.errors import ConfigError, HiodError, StoreTooNewError
 from hiod.host import confinement, journal
 from hiod.host import groups as control_groups
@@ -56,8 +54,6 @@ TOCK_S = 2**-10
 """The boss's grid: how exact its times are. It sleeps all the same until something is true."""
 BOSS_NAME = "boss_name"
 """What the database calls the name that living hands know their boss by."""
-GROUP = "hiod"
-"""Group that may reach the admin socket, where there is one of that name."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -181,7 +177,7 @@ def run_boss(options: argparse.Namespace, where: Places) -> int:
         read_config_or_adopt(where)
         told = _detach(where, locks)
     try:
-        return _run(options, where, told)
+        return _run(options, where, locks, told)
     except (HiodError, OSError) as error:
         if told.notify is not None:
             told.notify.status(str(error))  # "systemctl status" shows it above all else
@@ -264,7 +260,7 @@ def _detach(where: Places, locks: places.Locks) -> _Told:
     return _Told(writer)
 
 
-def _run(options: argparse.Namespace, where: Places, told: _Told) -> int:
+def _run(options: argparse.Namespace, where: Places, locks: places.Locks, told: _Told) -> int:
     early = _hear_early()
     notify = told.notify = Notify(os.environ)
     groups, refused = _groups()
@@ -285,6 +281,7 @@ def _run(options: argparse.Namespace, where: Places, told: _Told) -> int:
         log_default = "file" if options.detach else "journal" if style == "journal" else "inherit"
         around = Surroundings(
             places=where,
+            locks=locks,
             memo_fd=_boss_socket(where, found),
             nofile=nofile,
             log_default=log_default,
@@ -349,13 +346,16 @@ def _take_turns(boss: Overseer, config: Config, given: dict[str, int], notify: N
     )
     inquiries.figures = admin.figures
     inquiries.limits = admin.limits.facts
+    if ours:
+        boss.doors.listen = admin.listen
     doist = BossDoist(
         name="hiod", real=True, tock=TOCK_S, tyme=time.monotonic(), doers=[boss, admin]
     )
     try:
         doist.do()
     finally:
-        listener.close()
+        for one in admin.listeners:
+            one.close()
         if ours:
             where.admin_socket.unlink(missing_ok=True)
     return KEPT if boss.outcome == "keep" else OK
@@ -431,34 +431,16 @@ def _take_descriptors() -> tuple[int, int]:
 
 def _boss_socket(where: Places, found: Survey) -> int:
     """Return the boss's memo socket: the one that launchers held, or a new one."""
-    if found.boss_fd is not None:
-        return found.boss_fd
-    try:
-        where.boss_socket.unlink(missing_ok=True)
-        return bindMailbox(str(where.boss_socket)).detach()
-    except OSError as error:
-        raise places.PlaceError(f"cannot bind {where.boss_socket}: {error.strerror}") from error
+    if found.boss_fd is None:
+        return doors.bind_boss(where.boss_socket)
+    return found.boss_fd
 
 
 def _listener(where: Places, given: dict[str, int]) -> tuple[socket.socket, bool]:
     """Return the admin listener, systemd's or our own, and whether its path is ours to remove."""
     if given:
         return socket.socket(fileno=given.get("admin", next(iter(given.values())))), False
-    path = where.admin_socket
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-    before = os.umask(0o117)
-    try:
-        path.unlink(missing_ok=True)
-        listener.bind(str(path))
-    except OSError as error:
-        listener.close()
-        raise places.PlaceError(f"cannot bind {path}: {error.strerror}") from error
-    finally:
-        os.umask(before)
-    with contextlib.suppress(KeyError, PermissionError):
-        os.chown(path, -1, grp.getgrnam(GROUP).gr_gid)
-    listener.listen(128)
-    return listener, True
+    return doors.bind_admin(where.admin_socket), True
 
 
 def _teller() -> Callable[..., None]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import heapq
 import math
 import os
+import select
 import signal
 import time
 from contextlib import suppress
@@ -22,13 +23,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from hiod.base.multidoing import Bosser, MultiDoerBase
 from hiod.boss import adopting
 from hiod.boss.clinic import UP, Clinic
+from hiod.boss.doors import Doors
 from hiod.boss.membership import Membership
 from hiod.boss.processes import Processes
 from hiod.boss.readiness import Readiness
 from hiod.boss.stations import Station
 from hiod.boss.switchboard import Switchboard
 from hiod.core.uxd.peermemoing import PeerMemoer
-from hiod.errors import SpawnError
+from hiod.errors import LauncherError, SpawnError
 from hiod.host import procs
 from hiod.rules import policy, roster
 from hiod.rules import records as r
@@ -40,7 +42,7 @@ if TYPE_CHECKING:
     from hiod.boss.ledger import Ledger
     from hiod.boss.mailroom import Mailroom
     from hiod.boss.outlook import Outlook
-    from hiod.boss.places import Places
+    from hiod.boss.places import Locks, Places
     from hiod.boss.survey import Survey
     from hiod.host.groups import Groups
     from hiod.host.notify import Notify
@@ -63,10 +65,12 @@ class Surroundings:
         crew_id: the mark of this crew, part of every token.
         notify: the service manager.
         groups: control groups for hands, where there are any.
+        locks: those that admit one boss to them.
         signals: those that came before the boss could hear them.
     """
 
     places: Places
+    locks: Locks
     memo_fd: int
     nofile: tuple[int, int]
     log_default: str
@@ -130,9 +134,10 @@ class Overseer(Bosser):
         self.processes = Processes(
             self,
             mailroom,
-            lambda: {"boss": around.memo_fd, **mailroom.fds(), **self.readiness.held()},
+            lambda: {"boss": self.memo_fd, **mailroom.fds(), **self.readiness.held()},
         )
-        self.deadlines.append(self.processes.next_at)
+        self.doors = Doors(self, mailroom)
+        self.deadlines += [self.processes.next_at, self.doors.next_at]
         self._survey = survey
         self._mailroom = mailroom
         self._events: list[tuple[str, r.Event]] = []
@@ -156,8 +161,22 @@ class Overseer(Bosser):
         return roster.Crew(self.membership.members, self.hands)
 
     def fds(self) -> tuple[int, ...]:
-        """Await memos, what launchers and programs say, and the ends of orphans."""
-        return (*super().fds(), *self.processes.fds(), self.readiness.fileno())
+        """Await memos, what launchers and programs say, ends of orphans, and lost doors."""
+        return (*super().fds(), *self.processes.fds(), self.readiness.fileno(), *self.doors.fds())
+
+    @property
+    def memo_fd(self) -> int:
+        """Its memo socket, as it is now."""
+        return self.around.memo_fd if self.ls is None else self.ls.fileno()
+
+    def rebind(self, fd: int) -> None:
+        """Go on with another memo socket, bound at the same path; every launcher holds it then."""
+        while select.select((self.memo_fd,), (), (), 0)[0]:
+            self.service()
+        self.inherit(fd)
+        for launcher in self.processes.launchers:
+            with suppress(LauncherError):
+                launcher.hold("boss", fd)
 
     def station(self, name: str) -> Station:
         """Return what is known of a hand beyond the rules."""
@@ -215,6 +234,7 @@ class Overseer(Bosser):
         self.service()
         self._hear_signals()
         self._hear_alarms()
+        self.doors.look()
         self.clinic.round()
         for _ in range(TURN_ROUNDS):
             self._decide()
@@ -243,6 +263,7 @@ class Overseer(Bosser):
         how = "all hands have ended" if stopped else "its hands live on"
         self.ledger.tell("boss.stopped", how=how)
         self.ledger.commit()
+        self.doors.close()
         self.readiness.close(stopped=stopped)
         self.processes.close(retire=stopped)
         if stopped:
@@ -499,6 +520,8 @@ class Overseer(Bosser):
             match action:
                 case r.Spawn(name):
                     self.processes.spawn(name)
+                case r.SendEnd(name) if self.station(name).cut_off:
+                    self.processes.signal(name, signal.SIGTERM)  # no memo reaches it
                 case r.SendEnd(name):
                     self.switchboard.say_end(self.hands[name])
                 case r.Signal(name, sig):
@@ -576,6 +599,7 @@ class Overseer(Bosser):
         self.ledger.tell("boss.ready", summary=summary)
         self.around.notify.ready(status=summary)
         self.when_ready()
+        self.doors.open()
 
     def summary(self) -> str:
         """Say how the crew stands, in one line."""

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 PATH_BYTES = 107
 """Longest path of a Unix socket on Linux (``sun_path`` less its NUL)."""
+LOCK = "boss.lock"
+"""The lock's name, in each of its directories."""
 NAME_CHARS = 45
 """Longest name of a hand: 40 characters and a number."""
 
@@ -169,10 +171,10 @@ class Locks:
         Raises:
             PlaceError: another boss has one of them, named with its pid.
         """
-        self._fds: list[int] = []
+        self._fds: dict[Path, int] = {}
         for what in dict.fromkeys((places.runtime, places.state)):
             try:
-                self._fds.append(self._take(what / "boss.lock", what))
+                self._fds[what] = self._take(what / LOCK, what)
             except BaseException:  # whatever it is, half a pair is no lock
                 self.close()
                 raise
@@ -197,17 +199,32 @@ class Locks:
 
     def fds(self) -> list[int]:
         """Return the descriptors, for whoever closes all others."""
-        return list(self._fds)
+        return list(self._fds.values())
+
+    def gone(self) -> list[Path]:
+        """Return the directories whose lock was removed: there, another boss could have it."""
+        return [what for what, fd in self._fds.items() if not _is_at(fd, what / LOCK)]
+
+    def renew(self) -> None:
+        """Take the locks again that were removed.
+
+        Raises:
+            PlaceError: another boss has one by now.
+        """
+        for what in self.gone():
+            fresh = self._take(what / LOCK, what)
+            os.close(self._fds[what])
+            self._fds[what] = fresh
 
     def sign(self) -> None:
         """Write this process's pid into the locks: a daemon has another than its parent had."""
-        for fd in self._fds:
+        for fd in self._fds.values():
             os.ftruncate(fd, 0)
             os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
 
     def close(self) -> None:
         """Give the locks back."""
-        for fd in self._fds:
+        for fd in self._fds.values():
             os.close(fd)
         self._fds.clear()
 
@@ -221,3 +238,11 @@ class Locks:
         at: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _is_at(fd: int, path: Path) -> bool:
+    """Say whether an open file is what its path leads to."""
+    try:
+        return os.path.samestat(os.fstat(fd), path.stat())
+    except OSError:
+        return False

@@ -98,6 +98,8 @@ class Processes:
         hand, station = boss.hands[name], boss.station(name)
         station.reset(boss.token_of(hand))
         try:
+            if not self._mailroom.is_there(name):
+                boss.open_mailbox(name)
             box = self._mailroom.bind(name)
             boss.around.groups.make(name)
             launcher = self.launchers.make(hand.spec.python)

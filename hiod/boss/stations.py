@@ -65,6 +65,7 @@ class Station:
         told: what a hio hand was ever told of the book: it survives no contradiction.
         answered: it has spoken to this boss.
         adopted_at: wall time when this boss took it over from an earlier one; greeted: it was told.
+        cut_off: its mailbox's path was removed: nobody can write to it.
         refused: why the machine would not make its process, the last time it was tried.
         early: a REG that came before the launcher's word: memo, source, credentials.
         beat: its latest heartbeat and beat_at when that came (tyme).
@@ -95,6 +96,7 @@ class Station:
     answered: bool = True
     adopted_at: float | None = None
     greeted: bool = False
+    cut_off: bool = False
     refused: Refused | None = None
     early: Any = None
     beat: Mapping[str, Any] = field(default_factory=dict)
@@ -124,7 +126,7 @@ class Station:
         self.told = {}
         self.answered = True
         self.adopted_at = None
-        self.greeted = False
+        self.greeted = self.cut_off = False
         self.refused = None
         self.early = None
         self.beat = {}

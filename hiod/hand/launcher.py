@@ -296,6 +296,16 @@ class Launcher:
     def _retire(self, _boss: _Boss, _message: dict[str, Any], _fds: list[int]) -> None:
         self._retired = True
 
+    def _listen_again(self, _boss: _Boss, _message: dict[str, Any], _fds: list[int]) -> None:
+        """Bind its path again, which somebody has removed: no later boss would find it."""
+        if os.path.lexists(self._path):
+            return
+        listener = _listen(self._path)
+        self._epoll.unregister(self._listener)
+        self._listener.close()
+        self._listener = listener
+        self._epoll.register(listener, select.EPOLLIN)
+
     def _leave(self, _boss: _Boss, _message: dict[str, Any], _fds: list[int]) -> None:
         self._quit = True
 
@@ -554,6 +564,7 @@ _DOING = {
 
 _OPS = {
     "hello": Launcher._hello,  # noqa: SLF001 - the table of the class above
+    "listen": Launcher._listen_again,  # noqa: SLF001
     "hold": Launcher._hold,  # noqa: SLF001
     "drop": Launcher._drop,  # noqa: SLF001
     "spawn": Launcher._spawn,  # noqa: SLF001

@@ -337,6 +337,15 @@ class Launcher:
         finally:
             os.close(memfd)
 
+    @property
+    def name(self) -> str:
+        """Name of its socket."""
+        return f"{self.id}.sock"
+
+    def listen(self) -> None:
+        """Let it bind its own socket again, which somebody has removed."""
+        self._send({"op": "listen"})
+
     def hold(self, what: str, fd: int) -> None:
         """Let it keep a copy of a socket under a name, in place of what it kept there."""
         self._send({"op": "hold", "what": what}, (fd,))

@@ -69,6 +69,18 @@ STORY: dict[str, Told] = {
         "hands get no control groups of their own: {why}",
         "The service manager left its control group to the boss, which cannot divide it. What a hand leaves behind is then ended one by one instead of at once. In a unit: if Slice= was changed, ReadWritePaths= must name the unit's new control group.",
     ),
+    "boss.door_gone": Told(
+        "warning",
+        "eb54321617f340288ada95e9bc4e34d8",
+        "{path} was removed under the running boss: {how}",
+        "Somebody, or something that cleans up, removed a socket from the runtime directory. The boss looks every few seconds and makes what it can again; memos to it waited with their senders. Find out who did it, and keep the runtime directory out of its reach.",
+    ),
+    "boss.shut_out": Told(
+        "error",
+        "853eb6d11f2b402face7f84fb61d8a17",
+        "the runtime directory was removed or taken under the running boss: {why}",
+        "The boss cannot be reached any more, and cannot make its directory or its locks again. Its hands work on. Make the directory for its user, or restart the boss where it is under systemd; if another boss has it, stop one of them.",
+    ),
     "launcher.started": Told(
         "info",
         "6669baa5211542938ac65c24261e7bb1",
@@ -254,6 +266,12 @@ STORY: dict[str, Told] = {
         "98263d6117534653ad63f1200fdd8e76",
         "{hand}: {count} memos given up: {why}",
         "Memos could not be delivered and were counted as dead letters.",
+    ),
+    "hand.cut_off": Told(
+        "error",
+        "c385a2631fff4824ae5d1561122e6ed3",
+        "{hand}: no memo reaches it: its mailbox {path} was removed; hiodctl restart {hand} makes it anew",
+        "Somebody, or something that cleans up, removed the hand's mailbox from the runtime directory while the hand lives. It works on and can write to others; what others write to it waits with them. A restart of the hand gives it another mailbox at the same path.",
     ),
     "hand.memo": Told(
         "info",

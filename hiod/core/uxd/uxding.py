@@ -264,6 +264,25 @@ class Peer(Filer):
         _set_up(ls, self.bs)
         return ls
 
+    def inherit(self, fd: int) -> None:
+        """Go on with another inherited socket in place of the present one, which is closed.
+
+        Queues are kept, and what is awaited.  Read the present one empty first.
+
+        Raises:
+            OSError: ``fd`` is no bound Unix datagram socket; all stays as it is.
+        """
+        former, awaited = self.ls, self._own_awaited
+        self._fd = fd
+        ls = self._inherit()
+        if awaited:
+            self.endRoom(None)
+        self.ls, self.opened, self._inherited = ls, True, True
+        if awaited:
+            self.awaitRoom(None)
+        if former is not None:
+            former.close()
+
     def reopen(self, clear: bool = True, **kwa: Any) -> bool:  # type: ignore[override]  # as in hio
         """Close, make the path anew and bind; return whether that was possible.
 
