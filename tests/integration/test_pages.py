@@ -37,7 +37,7 @@ def complete(*words: str, listed: str = "") -> list[str]:
 
 
 def test_man_pages_and_completions_are_what_the_code_says() -> None:
-    pages = made_by("make_man").pages()
+    pages = made_by("make_man").pages() | made_by("make_completion").pages()
 
     assert {path: path.read_text("utf-8") for path in pages} == pages, "run make docs"
 
@@ -74,6 +74,6 @@ def test_bash_completes_flags_of_the_verb() -> None:
 def test_bash_completes_the_names_of_living_hands() -> None:
     listed = "NAME STATE\nweb  ready\nworker-0* ready\n"
 
-    assert complete("stop", "w", listed=listed) == ["web", "worker-0"]
-    assert complete("--user", "stop", "wo", listed=listed) == ["worker-0"]
+    assert complete("stop", "w", listed=listed) == ["web", "worker-0", "worker"]
+    assert complete("--user", "stop", "worker-", listed=listed) == ["worker-0"]
     assert complete("add", "w", listed=listed) == []
