@@ -138,15 +138,20 @@ def test_defaults_are_hios():
     assert Peer().bs == 65535
 
 
-def test_a_path_too_long_names_both_lengths(rundir):
-    room = 107 - len(f"{rundir}/hio/uxd/.uxd")
-    fits = Peer(name="é" * (room // 2) + "x" * (room % 2), headDirPath=rundir)
-    assert fits.reopen() is True
-    assert len(os.fsencode(fits.path)) == 107
-    fits.close()
+@pytest.mark.parametrize("vector", VECTORS["length_limit"], ids=lambda v: v["path_length"])
+def test_a_path_too_long_names_both_lengths(vector, rundir):
+    length = vector["path_length"]
+    room = length - len(f"{rundir}/hio/uxd/.uxd")
+    peer = Peer(name="é" * (room // 2) + "x" * (room % 2), headDirPath=rundir)
 
-    with pytest.raises(SizeError, match="has 108 bytes, at most 107 fit"):
-        Peer(name="x" * (room + 1), headDirPath=rundir, reopen=True)
+    if vector.get("reopen"):
+        assert peer.reopen() is True
+        assert len(os.fsencode(peer.path)) == length
+        peer.close()
+    else:  # of 108 hio makes a peer that is opened and deaf
+        with pytest.raises(SizeError, match=f"has {length} bytes, at most 107 fit"):
+            peer.reopen()
+        assert not peer.opened
 
 
 def test_a_folder_that_cannot_be_made_falls_back_to_the_home(rundir, monkeypatch):
@@ -183,6 +188,18 @@ def test_a_leftover_of_the_dead_is_taken_over(rundir):
 
     with bindMailbox(path) as ls:
         assert ls.getsockname() == path
+
+
+def test_a_peer_takes_a_leftover_over_at_once_where_hio_needs_to_be_told_twice(rundir):
+    peer = Peer(name="m", headDirPath=rundir)
+    Path(rundir, "hio/uxd").mkdir(parents=True)
+    bindMailbox(f"{rundir}/hio/uxd/m.uxd").close()
+    assert VECTORS["leftover_file"]["first_reopen"]["bound"] is False
+
+    assert peer.reopen() is VECTORS["leftover_file"]["second_reopen"]["reopen"]
+
+    assert peer.ls.getsockname() == peer.path
+    peer.close()
 
 
 def test_a_path_somebody_lives_at_is_left_alone(rundir):
@@ -239,7 +256,7 @@ def test_closing_without_clearing_leaves_the_path_and_reopening_takes_it_again(r
     path = peer.path
 
     peer.close(clear=False)
-    assert Path(path).exists()
+    assert Path(path).exists() is VECTORS["file_kept_when_closed_without_clear"]
     assert peer.reopen(reuse=True) is True
     assert peer.path == path
 

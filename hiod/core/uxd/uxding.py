@@ -228,7 +228,7 @@ class Peer(Filer):
         Raises:
             SizeError: the path is too long.
         """
-        self.fault = ""
+        self.fault, self.opened = "", False
         try:
             if self._inherited:
                 ls = self._inherit()
@@ -239,7 +239,6 @@ class Peer(Filer):
         except OSError as ex:
             where = f"the inherited descriptor {self._fd}" if self._inherited else repr(self.path)
             self.fault = f"cannot open {self.name!r} at {where}: {ex.strerror or ex}"
-            self.opened = False
             return False
         if self._view is None or len(self._view) != self.bs:
             # Not a bytearray: that is cleared, so all of it becomes memory of its own in every

@@ -1,5 +1,6 @@
 import json
 import re
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,8 @@ from hiod.errors import MemoerError
 TESTS = Path(__file__).parents[2]
 VECTORS = TESTS / "vectors"
 SIGNED = json.loads((VECTORS / "grams-signed.json").read_text())
+UNSIGNED = json.loads((VECTORS / "grams-unsigned.json").read_text())
+LARGE = json.loads((VECTORS / "grams-large.json").read_text())
 KEEP = {key["vid"]: (key["qvk"], key["qss"]) for key in SIGNED["keys"]}
 
 
@@ -25,16 +28,75 @@ class Pipe(Memoer):
         return (self.grams.pop(0), "/them") if self.grams else (b"", None)
 
 
-def test_the_table_names_every_vector_file_and_tests_that_are_there():
-    table = (VECTORS / "README.md").read_text()
-    rows = re.findall(r"^\| `([a-z-]+\.json)` \|(.*)$", table, re.MULTILINE)
+ABOUT = {"source", "made_by", "note"}
+TABLE = (VECTORS / "README.md").read_text()
+ROWS = re.findall(r"^\| `([a-z-]+)\.json` \| (.*?) \| (.*?) \|$", TABLE, re.MULTILINE)
 
-    assert sorted(name for name, _ in rows) == sorted(path.name for path in VECTORS.glob("*.json"))
-    for name, row in rows:
-        files = [(TESTS / path).read_text() for path in re.findall(r"`(\S+\.py)`", row)]
-        assert any(name in text or f'load("{name[:-5]}")' in text for text in files), name
-        for test in re.findall(r"\btest_[a-z0-9_]+\b(?!\.py)", row):
-            assert any(f"def {test}(" in text for text in files), test
+
+def test_the_table_has_a_row_for_every_vector_file():
+    assert sorted(name for name, *_ in ROWS) == sorted(path.stem for path in VECTORS.glob("*.json"))
+
+
+@pytest.mark.parametrize(("name", "out", "into"), ROWS, ids=lambda row: row.split()[0])
+def test_each_way_of_a_vector_file_has_tests_that_read_it_or_a_reason_why_there_is_none(
+    name, out, into
+):
+    texts = []
+    for cell in (out, into):
+        if cell.startswith("none: "):
+            assert len(cell.split()) > 3, "say why"
+            continue
+        places = re.findall(r"`(\S+\.py)`", cell)
+        here = [(TESTS / place).read_text() for place in places]
+        named = re.findall(r"\b(test_[a-z0-9_]+)\b(?!\.py)", cell)
+        assert here and named  # noqa: PT018 - a cell has both
+        for test in named:
+            assert any(f"def {test}(" in text for text in here), test
+        assert any(f'{name}.json"' in text or f'load("{name}")' in text for text in here)
+        texts += here
+    for part in json.loads((VECTORS / f"{name}.json").read_text()).keys() - ABOUT:
+        assert any(f'["{part}"]' in text for text in texts), f"nobody reads {part}"
+
+
+def whole(grams):
+    """Give what a memoer makes of grams that come in this order, and what it has left."""
+    pipe = Pipe(list(grams))
+    while pipe.grams:
+        pipe.service()
+    return list(pipe.inbox), pipe.rxgs, pipe.drops
+
+
+@pytest.mark.parametrize(
+    "vector",
+    [vector for vector in UNSIGNED["vectors"] if vector.get("grams_hex")],
+    ids=lambda v: f"{v['label']} {'binary' if v['curt'] else 'text'}",
+)
+@pytest.mark.parametrize("turned", [False, True], ids=["in order", "turned round"])
+def test_what_hio_cut_comes_out_of_a_memoer_whole(vector, turned):
+    grams = [bytes.fromhex(gram) for gram in vector["grams_hex"]]
+
+    assert whole(grams[::-1] if turned else grams) == ([(vector["memo"], "/them", None)], {}, {})
+
+
+@pytest.mark.parametrize(
+    "vector",
+    [vector for vector in LARGE["vectors"] if "grams" in vector],
+    ids=lambda v: f"{v['memo_bytes']} {'binary' if v['curt'] else 'text'}",
+)
+def test_what_hio_cut_of_a_large_memo_comes_out_of_a_memoer_whole(vector):
+    pattern, size = LARGE["PATTERN"].encode(), vector["memo_bytes"]
+    data = (pattern * (size // len(pattern) + 1))[:size]
+    grams, at = [], 0
+    for said in vector["grams"]:  # a header, and as much of the memo as follows it
+        head = bytes.fromhex(said["head_hex"])[: 24 if vector["curt"] else 32]
+        grams.append(head + data[at : at + said["length"] - len(head)])
+        at += said["length"] - len(head)
+    assert [sha256(gram).hexdigest() for gram in grams] == [g["sha256"] for g in vector["grams"]]
+
+    ((memo, _src, _vid),), left, drops = whole(grams[::-1])
+
+    assert memo.encode() == data
+    assert (left, drops) == ({}, {})
 
 
 @pytest.mark.parametrize(
