@@ -98,7 +98,7 @@ test: $(DEV) ## all tests this machine can run (ARGS='-k words' chooses)
 
 .PHONY: chaos
 chaos: $(DEV) ## the long forms of what must survive: a hundred hands, twenty dead bosses, every step
-	@HIOD_CHAOS=1 $(BIN)/python -m pytest --timeout 600 tests/chaos $(ARGS)
+	@HIOD_CHAOS=1 $(BIN)/python -m pytest --timeout 600 tests/chaos tests/systemd/test_live.py $(ARGS)
 
 .PHONY: test-all
 test-all: ## the tests under each Python from 3.11 to 3.14 that is here, each in an environment of its own

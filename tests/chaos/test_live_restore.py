@@ -10,8 +10,9 @@ import os
 import random
 import select
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from support.talking import assert_nothing_is_lost, chatters, hush, identities
 from support.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -30,23 +31,6 @@ ALONE, GROWTH_KB = 300_000 if LONG else 12_000, 1024
 SEED = int(os.environ.get("HIOD_SEED", "7"))
 
 
-def chatters(number: int, tock_s: float) -> str:
-    """Return a crew file of hands that talk to each other."""
-    doer = f'{{ ref = "chatter:Chatter", tock = {tock_s}, opts = {{ count = {number} }} }}'
-    return (
-        f'[hand.chat]\ndoers = [{doer}]\npath = ["{SUPPORT}"]\ncount = {number}\n'
-        'health = { beat_s = 0.5 }\nlog = "inherit"\n'
-    )
-
-
-def identities(boss: Boss) -> dict[str, tuple[Any, ...]]:
-    """Return what must not change: state, pid, generation and restarts of each hand."""
-    return {
-        name: (row["state"], row["pid"], row["generation"], row["restarts"])
-        for name, row in boss.rows().items()
-    }
-
-
 def let_live(boss: Boss, moment_s: float) -> None:
     """Let the boss live for a moment, in which it must not end by itself."""
     assert boss.process is not None
@@ -58,37 +42,16 @@ def let_live(boss: Boss, moment_s: float) -> None:
     assert not ended, f"the boss exited {boss.process.wait()}\n{boss.log()}"
 
 
-def counts(boss: Boss, name: str) -> dict[str, Any]:
-    """Return what a hushed chatter has counted so far."""
-    path = boss.state / "hands" / name / "counts.json"
-    return dict(json.loads(path.read_text())) if path.exists() else {}
-
-
-def hush(boss: Boss, names: list[str]) -> dict[str, dict[str, Any]]:
-    """Let all chatters stop sending; return their books once everything sent has come."""
-    boss.ask("send", names=names, tag="HUSH", load={})
-
-    def balanced() -> dict[str, dict[str, Any]] | None:
-        books = {name: counts(boss, name) for name in names}
-        if not all(books.values()):
-            return None
-        due = {(a, b): n for a in names for b, n in books[a]["sent"].items()}
-        came = {(a, b): n for b in names for a, n in books[b]["got"].items()}
-        return books if due == came else None
-
-    return dict(wait_until(balanced, 30))
-
-
 def test_hands_that_talk_live_on_while_their_boss_is_killed_again_and_again(
     bosses: Callable[[], Boss],
 ) -> None:
     boss = bosses()
-    boss.crew(chatters(HANDS, TOCK_S))
+    boss.crew(chatters(HANDS, TOCK_S, SUPPORT, 'log = "inherit"'))
     boss.start()
     names = [f"chat-{number}" for number in range(HANDS)]
     for name in names:
         boss.until(name, state="ready")
-    before = identities(boss)
+    before = identities(boss.rows())
     chance = random.Random(SEED)
 
     for death in range(DEATHS):
@@ -99,14 +62,10 @@ def test_hands_that_talk_live_on_while_their_boss_is_killed_again_and_again(
         boss.kill()
     boss.start()
 
-    assert identities(boss) == before
-    books = hush(boss, names)
-    assert identities(boss) == before
-    for name, book in books.items():
-        assert book["pid"] == before[name][1]
-        assert (book["wrong"], book["refused"], book["dead"]) == ([], 0, 0), book
-        assert book["drops"] == {}, book
-        assert min(book["sent"].values()) > 0
+    assert identities(boss.rows()) == before
+    books = hush(boss.ask, boss.state / "hands", names)
+    assert identities(boss.rows()) == before
+    assert_nothing_is_lost(books, {name: before[name][1] for name in names})
     assert len(boss.events("hand.spawned")) == HANDS
     assert boss.events("hand.lost", "hand.died", "process.unknown", "launcher.gone") == []
 
@@ -126,7 +85,7 @@ def test_hands_without_a_boss_for_long_work_on_and_take_no_more_memory(
         "chat", doers=[chatter, "chatter:Reporter"], path=[str(SUPPORT)], count=4,
         health={"beat_s": 0.5}, log="null",
     )  # fmt: skip
-    before = identities(boss)
+    before = identities(boss.rows())
     boss.kill()
     for name in before:
         (boss.state / "hands" / name / "begin").touch()
@@ -148,11 +107,11 @@ def test_hands_without_a_boss_for_long_work_on_and_take_no_more_memory(
         assert last[name]["own_kb"] - first[name]["own_kb"] < GROWTH_KB, (first, last)
 
     boss.start()
-    assert identities(boss) == before
+    assert identities(boss.rows()) == before
     for name in before:
         boss.until(name, outbox=0)
-    books = hush(boss, list(before))
+    books = hush(boss.ask, boss.state / "hands", before)
     assert all(book["wrong"] == [] and book["drops"] == {} for book in books.values()), books
     told = sum(one["told"] for one in last.values())
     assert boss.ask("about")["figures"]["memos.to_boss"] == told
-    assert identities(boss) == before
+    assert identities(boss.rows()) == before

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from support.talking import identities
 from support.waiting import wait_until
 
 import hiod
@@ -87,13 +88,6 @@ def tell_to_end(boss: Boss, name: str, code: int) -> None:
     order.with_suffix(".new").rename(order)
 
 
-def identities(boss: Boss) -> dict[str, tuple[Any, ...]]:
-    return {
-        name: (row["state"], row["pid"], row["generation"], row["restarts"])
-        for name, row in boss.rows().items()
-    }
-
-
 def marked(boss: Boss) -> dict[str, bool]:
     """Return which hands are shown as running the code of another version."""
     return {name: row["older"] for name, row in boss.rows().items()}
@@ -134,7 +128,7 @@ def test_another_version_takes_the_crew_over_and_the_launcher_of_the_last_runs_o
     mortal(boss, "first")
     mortal(boss, "second")
     mortal(boss, "third")
-    before = identities(boss)
+    before = identities(boss.rows())
     told = boss.ask("about")["version"]
     (old,) = launchers(boss)
 
@@ -144,7 +138,7 @@ def test_another_version_takes_the_crew_over_and_the_launcher_of_the_last_runs_o
 
     # It has the same processes, shows which of them run the other code, and is heard by them.
     assert {told, boss.ask("about")["version"]} == {hiod.__version__, OTHER} != {told}
-    assert identities(boss) == before
+    assert identities(boss.rows()) == before
     assert marked(boss) == {"first": True, "second": True, "third": True}
     assert launchers(boss) == {old: True}
     code, shown, _ = hiodctl(boss, "list")
@@ -170,10 +164,10 @@ def test_another_version_takes_the_crew_over_and_the_launcher_of_the_last_runs_o
     os.close(pidfd)
     assert launchers(boss) == {own: False}
     boss.change("start", "third", wait="ready")
-    after = identities(boss)
+    after = identities(boss.rows())
     boss.kill()
     boss.start()
-    assert identities(boss) == after
+    assert identities(boss.rows()) == after
     for name in after:
         send(boss, name, 2)
 
@@ -206,13 +200,13 @@ def test_a_newer_version_brings_the_database_up_and_an_older_one_then_leaves_all
     boss = bosses().start()
     mortal(boss, "first")
     mortal(boss, "second", after=["first"])
-    before = identities(boss)
+    before = identities(boss.rows())
     boss.kill()
     assert schema(boss) == SCHEMA
 
     use(boss, newer)
     boss.start()
-    assert identities(boss) == before
+    assert identities(boss.rows()) == before
     boss.kill()
     assert schema(boss) == SCHEMA + 1
     processes, database = boss.processes(), files(boss)
@@ -229,7 +223,7 @@ def test_a_newer_version_brings_the_database_up_and_an_older_one_then_leaves_all
     # The right one has them again, none the wiser.
     use(boss, newer)
     boss.start()
-    assert identities(boss) == before
+    assert identities(boss.rows()) == before
     send(boss, "second", 1)
     assert boss.events("hand.lost", "hand.died", "process.unknown", "launcher.gone") == []
 
@@ -254,7 +248,7 @@ def test_hands_whose_code_is_deleted_work_and_end_and_leave_their_last_words(
     names = ["asked", "exits", "raises", "crashes", "stopped"]
     for name in names:
         mortal(boss, name, restart={"policy": "never"})
-    before = identities(boss)
+    before = identities(boss.rows())
 
     shutil.rmtree(folder)
     if how == "replaced":
@@ -268,7 +262,7 @@ def test_hands_whose_code_is_deleted_work_and_end_and_leave_their_last_words(
         use(boss, None)
         boss.start()
 
-    assert identities(boss) == before
+    assert identities(boss.rows()) == before
     for name in names:
         beat = beaten(boss, name)
         wait_until(lambda name=name, beat=beat: beaten(boss, name) != beat)
@@ -322,11 +316,11 @@ def test_a_boss_whose_code_is_deleted_goes_on_and_starts_its_hands_again(
     assert boss.event("hand.ready", "fourth")
     death = boss.ask("status", name="first")["deaths"][0]
     assert "RuntimeError: told to fail with 101" in death["last_words"]
-    after = identities(boss)
+    after = identities(boss.rows())
     assert boss.end(signal.SIGUSR1) == 75
     use(boss, None)
     boss.start()
-    assert identities(boss) == after
+    assert identities(boss.rows()) == after
 
 
 # ---------------------------------------------------------------------------- hands in batches
@@ -343,7 +337,7 @@ def test_a_rolling_restart_replaces_a_batch_at_a_time_and_ends_at_the_first_that
     use(boss, copy(home))
     boss.end(signal.SIGUSR1)
     boss.start()
-    before = identities(boss)
+    before = identities(boss.rows())
     names = sorted(before)
 
     # All of them, two at a time: nobody is asked to end before those asked earlier are ready.
@@ -366,7 +360,7 @@ def test_a_rolling_restart_replaces_a_batch_at_a_time_and_ends_at_the_first_that
         assert there == set(names[:at])
 
     # One of the second batch does not come back: its batch is told, the third is left alone.
-    after = identities(boss)
+    after = identities(boss.rows())
     (boss.state / "hands/many-3/refuse").touch()
     code, told, wrong = hiodctl(boss, "restart", "--rolling=2", "many")
     assert code == 1
@@ -374,7 +368,7 @@ def test_a_rolling_restart_replaces_a_batch_at_a_time_and_ends_at_the_first_that
     assert sorted(lines) == names[:4]
     assert lines["many-3"].startswith("failed")
     assert wrong.endswith("not restarted: many-4, many-5\n")
-    now = identities(boss)
+    now = identities(boss.rows())
     assert {name: now[name] for name in names[4:]} == {name: after[name] for name in names[4:]}
     assert {now[name][2] for name in names[:4]} == {3}
     assert [now[name][0] for name in names] == ["ready"] * 3 + ["failed"] + ["ready"] * 2
