@@ -21,11 +21,12 @@ from hiod.rules import roster, specs
 from hiod.rules.policy import recent, satisfies
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from hiod.admin.server import Request
     from hiod.boss.config import Config
     from hiod.boss.overseer import Overseer
+    from hiod.boss.stations import Station
     from hiod.host.procs import Relative
     from hiod.rules.sandbox import Sandbox
 
@@ -169,24 +170,20 @@ class Inquiries:
         names: Iterable[str] = boss.hands
         if request.params.names or request.params.labels:
             names = self.chosen(request)
-        rows = self._rows(names)
+        rows = [views.row_text(*each) for each in self._standing(names)]
         outlook = boss.outlook
         outlook.look(boss.membership.members)
         request.reply(
-            schema.ListReply(
-                hands=rows, seq=boss.ledger.seq, pending=outlook.pending, files=outlook.files
-            )
+            views.listing(rows, seq=boss.ledger.seq, pending=outlook.pending, files=outlook.files)
         )
 
-    def _rows(self, names: Iterable[str]) -> list[schema.Row]:
-        """Return how hands stand."""
+    def _standing(self, names: Iterable[str]) -> Iterator[tuple[r.Hand, Station, views.Clock, str]]:
+        """Give what shows how hands stand."""
         boss = self._boss
         clock = self._clock()
-        rows = []
         for name in names:
             boss.clinic.glance(name)
-            rows.append(views.row(boss.hands[name], boss.station(name), clock, self._version))
-        return rows
+            yield boss.hands[name], boss.station(name), clock, self._version
 
     def _one(self, name: str) -> r.Hand:
         hand = self._boss.hands.get(name)
@@ -291,9 +288,12 @@ class Inquiries:
             request,
             self._boss.ledger,
             hands=lambda: self._wanted_events(request.params),
-            rows=lambda names: self._rows(
-                [name for name in self._boss.hands if names is None or name in names]
-            ),
+            rows=lambda names: [
+                views.row(*each)
+                for each in self._standing(
+                    [name for name in self._boss.hands if names is None or name in names]
+                )
+            ],
         )
         self._subscribers.add(request, one, self._boss.now())
 

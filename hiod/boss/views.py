@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from hiod.admin import schema
+from hiod.admin.connection import encode
 from hiod.rules import roster, specs, story
 from hiod.rules.policy import recent
 from hiod.rules.records import State
@@ -96,16 +97,37 @@ def row(hand: Hand, station: Station, clock: Clock, version: str) -> schema.Row:
     It is the one made last while nothing that it shows has changed: lists are asked for far more
     often than that.
     """
+    shown: schema.Row = _shown(hand, station, clock, version)[2]
+    return shown
+
+
+def row_text(hand: Hand, station: Station, clock: Clock, version: str) -> bytes:
+    """Return the same as it is sent."""
+    text: bytes = _shown(hand, station, clock, version)[3]
+    return text
+
+
+def _shown(
+    hand: Hand, station: Station, clock: Clock, version: str
+) -> tuple[tuple[Any, ...], float, schema.Row, bytes]:
+    """Return what a row was made of, at which offset of wall time, the row, and the row as text."""
     verdict = station.health.verdict if station.health is not None else None
     made_of = (hand, station.sample, verdict, station.beat, station.launcher)
     if station.shown is not None:
-        before, offset, made = station.shown
+        before, offset, _, _ = station.shown
         if all(map(is_, before, made_of)) and clock.offset == offset:
-            shown: schema.Row = made
-            return shown
+            kept: tuple[tuple[Any, ...], float, schema.Row, bytes] = station.shown
+            return kept
     new = schema.Row(spec=roster.base_of(hand), **_facts(hand, station, clock, version))
-    station.shown = (made_of, clock.offset, new)
-    return new
+    station.shown = made = (made_of, clock.offset, new, encode(new))
+    return made
+
+
+def listing(rows: Iterable[bytes], *, seq: int, pending: int, files: str) -> bytes:
+    """Return the answer to ``list`` as it is sent, made of rows that are text already."""
+    around = encode(schema.ListReply(hands=[], seq=seq, pending=pending, files=files))
+    head, empty, tail = around.partition(b'"hands":[')
+    return b"".join((head, empty, b",".join(rows), tail))
 
 
 def status(

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import msgspec
 import orjson
 import pytest
 from support.lives import Life, in_state, spec
 
+from hiod.admin import schema
 from hiod.boss import explaining, views
 from hiod.boss.stations import Station
 from hiod.boss.views import Clock
@@ -46,6 +48,29 @@ def test_a_hand_that_is_well_has_nothing_to_say_but_its_own_words(state: State) 
     assert views.row(hand, STATION, CLOCK, "1.0").status == ""
     said = replace(hand, status="3 senders")
     assert views.row(said, STATION, CLOCK, "1.0").status == "3 senders"
+
+
+def test_a_list_made_of_rows_that_are_text_is_what_the_table_says() -> None:
+    hand = in_state(State.READY).hand
+    text = views.row_text(hand, STATION, CLOCK, "1.0")
+
+    for count in (0, 1, 3):
+        told = views.listing([text] * count, seq=7, pending=2, files='broken: "hands":[')
+        reply = msgspec.json.decode(told, type=schema.ListReply)
+        assert (reply.seq, reply.pending, reply.files) == (7, 2, 'broken: "hands":[')
+        assert reply.hands == [views.row(hand, STATION, CLOCK, "1.0")] * count
+
+
+def test_a_row_is_made_anew_when_what_it_shows_has_changed() -> None:
+    station = Station("/r/m/web.uxd")
+    hand = in_state(State.READY).hand
+    first = views.row_text(hand, station, CLOCK, "1.0")
+
+    assert views.row_text(hand, station, CLOCK, "1.0") is first
+    said = views.row_text(replace(hand, status="3 senders"), station, CLOCK, "1.0")
+    assert b"3 senders" in said
+    station.beat = {"lag_ms": 7.5}
+    assert b'"lag_ms":7.5' in views.row_text(hand, station, CLOCK, "1.0")
 
 
 def test_a_hand_that_failed_says_why() -> None:
