@@ -129,7 +129,7 @@ def test_a_hio_hand_joins_a_library_boss_talks_with_its_hands_and_ends_on_end(he
     boss = Bosser(name="boss", headDirPath=head)
     boss.side.expected = {"ours", "theirs"}
     ours = Crewer(name="ours", headDirPath=head)
-    memos = ["echo " + "x" * size for size in SIZES]
+    memos = ["x" * size for size in SIZES]
     made = []
 
     def start():

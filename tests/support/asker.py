@@ -21,7 +21,7 @@ class Asker(Doer):
         addr = self.crewer.getAddr(self.to)
         if addr is not None and not self.sums:
             for size in SIZES:
-                memo = "echo " + chr(97 + size % 26) * size
+                memo = chr(97 + size % 26) * size
                 self.sums.append(hashlib.sha256(memo.encode()).hexdigest())
                 self.crewer.memoit(memo, addr)
         inbox = self.crewer.inbox

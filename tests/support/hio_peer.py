@@ -34,7 +34,7 @@ class Hand(Crewer):
 
     def serviceRxMemos(self):
         for memo, src, _ in list(self.rxms):
-            if memo.startswith("echo "):
+            if not memo.startswith("{"):
                 say(
                     got=hashlib.sha256(memo.encode()).hexdigest(),
                     size=len(memo.encode()),
