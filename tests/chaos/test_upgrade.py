@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.talking import identities
+from support.versions import OTHER, copy, with_newer_schema
 from support.waiting import wait_until
 
 import hiod
@@ -33,21 +34,6 @@ if TYPE_CHECKING:
 pytest_plugins = ("support.boss",)
 
 SUPPORT = str(Path(__file__).parents[1] / "support")
-OTHER = "99.0"
-
-
-def copy(home: Path, version: str = OTHER) -> Path:
-    """Make a copy of hiod that calls itself that version; return the folder it lies in."""
-    folder = home / f"hiod-{version}"
-    shutil.copytree(Path(hiod.__file__).parent, folder / "hiod")
-    rewrite(folder / "hiod/__init__.py", f'"{hiod.__version__}"', f'"{version}"')
-    return folder
-
-
-def rewrite(path: Path, old: str, new: str) -> None:
-    text = path.read_text()
-    assert text.count(old) == 1, f"{path} has {text.count(old)} of {old}"
-    path.write_text(text.replace(old, new))
 
 
 def use(boss: Boss, folder: Path | None) -> None:
@@ -170,14 +156,6 @@ def test_another_version_takes_the_crew_over_and_the_launcher_of_the_last_runs_o
     assert identities(boss.rows()) == after
     for name in after:
         send(boss, name, 2)
-
-
-def with_newer_schema(folder: Path) -> Path:
-    """Give that copy a database of one schema version more."""
-    more = '("CREATE TABLE later (name TEXT PRIMARY KEY)",)'
-    store = folder / "hiod/host/store.py"
-    rewrite(store, "\n)\nSCHEMA = ", f"\n    {more},\n)\nSCHEMA = ")
-    return folder
 
 
 def schema(boss: Boss) -> int:

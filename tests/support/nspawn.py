@@ -60,6 +60,13 @@ count = 2
 doers = ["hiod.demo:Ticker"]
 """
 
+PIP = """\
+#!/bin/sh
+# Puts what was installed once where it is told to.
+while [ "$1" != --target ]; do shift; done
+exec cp -a /root/site/. "$2"
+"""
+
 BOOT = """\
 set -e
 mount -t tmpfs -o size=1g,mode=755 tmpfs "$D"
@@ -294,6 +301,24 @@ class Machine:
         target = self.root / path.lstrip("/")
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text)
+
+    def bring_source(self, site: Path) -> None:
+        """Put hiod's source into ``/root/hiod``, and a pip that needs no network beside it.
+
+        Args:
+            site: what that pip installs, whatever it is asked for.
+        """
+        target = self.root / "root/hiod"
+        for part in ("Makefile", "systemd", "etc", "docs/man"):
+            source = ROOT / part
+            (target / part).parent.mkdir(parents=True, exist_ok=True)
+            if source.is_dir():
+                shutil.copytree(source, target / part)
+            else:
+                shutil.copy2(source, target / part)
+        shutil.copytree(site, self.root / "root/site", symlinks=True)
+        self.write("/root/pip", PIP)
+        self.run("chmod", "755", "/root/pip")
 
     def alive(self, pid: int) -> bool:
         """Say whether a process lives inside."""
