@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hiod.errors import HiodError
@@ -26,7 +27,9 @@ class NoLog(HiodError):  # noqa: N818 - named for the state it reports
     """What the hand printed cannot be read, or is kept nowhere."""
 
 
-def command(reply: Mapping[str, Any], *, lines: int, follow: bool, as_json: bool) -> list[str]:
+def command(
+    reply: Mapping[str, Any], *, lines: int, follow: bool, as_json: bool, quiet: bool = True
+) -> list[str]:
     """Return the command that shows a hand's log.
 
     Parameters:
@@ -34,13 +37,14 @@ def command(reply: Mapping[str, Any], *, lines: int, follow: bool, as_json: bool
         lines: how many of the last.
         follow: and what comes.
         as_json: the journal's JSON instead of text.
+        quiet: nothing is to be said of what the caller may not read.
 
     Raises:
         NoLog: there is none, or no program that reads it.
     """
     name, log = reply["name"], reply.get("log")
     if log == "journal":
-        words = ["journalctl", "-q", "-n", str(lines)]
+        words = ["journalctl", *(["-q"] if quiet else []), "-n", str(lines)]
         words += ["-f"] if follow else ["--no-pager"]
         words += ["-o", "json" if as_json else "short"]
         words += [f"HIOD_HAND={name}", "+", f"SYSLOG_IDENTIFIER=hiod-{name}"]
@@ -65,10 +69,45 @@ def command(reply: Mapping[str, Any], *, lines: int, follow: bool, as_json: bool
 
 
 def show(reply: Mapping[str, Any], *, lines: int, follow: bool, as_json: bool) -> None:
-    """Become the command that shows the log; returns only by raising NoLog."""
-    words = command(reply, lines=lines, follow=follow, as_json=as_json)
+    """Become the command that shows the log; returns only by raising NoLog.
+
+    Becoming it, and not its parent: what ends `hiodctl logs -f` ends it, however that is done.
+    """
+    # Who may not read the whole journal is told so by journalctl, which knows the groups.
+    files = Path("/").glob("*/log/journal/*/system.journal")
+    quiet = any(os.access(path, os.R_OK) for path in files)
+    words = command(reply, lines=lines, follow=follow, as_json=as_json, quiet=quiet)
+    if words[0] == "tail":
+        _check_file(reply["name"], Path(words[-1]), follow=follow)
     sys.stdout.flush()
     os.execvp(words[0], words)  # noqa: S606 - an argv of our own, no shell
+
+
+def _check_file(name: str, path: Path, *, follow: bool) -> None:
+    """Refuse what tail would refuse, in words that name the hand.
+
+    Raises:
+        NoLog: there is nothing yet, or it is not for the caller to read.
+    """
+    try:
+        with path.open("rb"):
+            return
+    except FileNotFoundError as ex:
+        if follow:  # it may come, and tail waits for it
+            return
+        raise NoLog(f"{name} has printed nothing yet: there is no {path}") from ex
+    except OSError as ex:
+        import pwd  # noqa: PLC0415 - only for this sentence
+
+        uid = os.geteuid()
+        try:
+            who = pwd.getpwuid(uid).pw_name
+        except KeyError:
+            who = "nobody known"
+        raise NoLog(
+            f"{who} (uid {uid}) cannot read what {name} printed, {path}: {ex.strerror};"
+            " it belongs to the boss's user"
+        ) from ex
 
 
 def tail(reply: Mapping[str, Any], lines: int) -> list[str]:

@@ -457,9 +457,10 @@ log = "{home}/a.log"
         told.append(following.stdout.readline())
         following.send_signal(signal.SIGINT)
         assert following.stderr.read() == ""
-        following.wait(20)
+        code = following.wait(20)
 
     assert told == ["one\n", "two\n"]
+    assert code == -signal.SIGINT  # for a shell 130: it became tail
 
 
 def test_shutdown_waits_for_the_end_and_then_nobody_is_there(bosses: Callable[[], Boss]):

@@ -228,13 +228,40 @@ def test_logs_reads_the_hands_file_with_the_callers_rights(ctl, toy, home):
 
 def test_logs_asks_the_journal_for_what_the_hand_said_and_what_was_said_of_it(ctl, toy, home):
     fake = home / "journalctl"
-    fake.write_text('#!/bin/sh\necho "$@"\n')
+    fake.write_text("#!/bin/sh\nprintf '%s ' \"$@\"\n")
     fake.chmod(0o755)
     toy.answers["status"] = reply(schema.Status(name="a", state="ready", spec={}, log="journal"))
 
     done = ctl("logs", "-f", "a", env={"PATH": f"{home}:/usr/bin:/bin"})
 
-    assert done.stdout == "-q -n 50 -f -o short HIOD_HAND=a + SYSLOG_IDENTIFIER=hiod-a\n"
+    # Without -q where this machine's journal is not for the caller: journalctl then says so.
+    assert done.stdout.removeprefix("-q ") == (
+        "-n 50 -f -o short HIOD_HAND=a + SYSLOG_IDENTIFIER=hiod-a "
+    )
+
+
+def test_logs_of_a_hand_that_printed_nothing_yet_says_so(ctl, toy, home):
+    where = f"{home}/a.log"
+    toy.answers["status"] = reply(schema.Status(name="a", state="ready", spec={}, log=where))
+
+    done = ctl("logs", "a")
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"hiodctl logs: a has printed nothing yet: there is no {where}\n"
+
+
+def test_logs_that_cannot_be_read_names_who_may_not(ctl, toy, home):
+    toy.answers["status"] = reply(
+        schema.Status(name="a", state="ready", spec={}, log="/dev/kmsg/x")
+    )
+
+    done = ctl("logs", "a")
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        "hiodctl logs: root (uid 0) cannot read what a printed, /dev/kmsg/x: Not a directory;"
+        " it belongs to the boss's user\n"
+    )
 
 
 def test_logs_of_a_hand_that_logs_nowhere_is_refused_with_the_reason(ctl, toy):
