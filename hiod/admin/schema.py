@@ -100,6 +100,7 @@ class HandFacts(Record):
         status: what it says of itself; if nothing, why it is in its state.
         reason: why it is in its state.
         older: whether it runs the code of an older hiod than the boss.
+        newer: whether it runs the code of a newer one: the boss's was put back.
         labels: its labels.
     """
 
@@ -121,6 +122,7 @@ class HandFacts(Record):
     status: str = ""
     reason: str = ""
     older: bool = False
+    newer: bool = False
     labels: dict[str, str] = field(default_factory=dict)
 
 
@@ -456,7 +458,8 @@ class LauncherFacts(Record):
         pid: its process.
         python: the interpreter its hands run.
         hands: how many it has.
-        older: whether an earlier boss started it.
+        older: whether it is of an older hiod than the boss.
+        newer: whether it is of a newer one.
     """
 
     id: str
@@ -464,6 +467,7 @@ class LauncherFacts(Record):
     python: str = ""
     hands: int = 0
     older: bool = False
+    newer: bool = False
 
 
 class Nothing(Record):

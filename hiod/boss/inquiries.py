@@ -160,7 +160,7 @@ class Inquiries:
                 pid=one.pid,
                 python=one.python,
                 hands=parents.count(one),
-                older=one.version not in {"", self._version},
+                **views.ages(one, self._version),
             )
             for one in boss.processes.launchers
         ]

@@ -52,6 +52,8 @@ OK, FAILED, KEPT, MISCONFIGURED = 0, 1, 75, 78
 
 TOCK_S = 2**-10
 """The boss's grid: how exact its times are. It sleeps all the same until something is true."""
+ABSENT = "absent"
+"""Code of the problem that the configuration directory is not there."""
 BOSS_NAME = "boss_name"
 """What the database calls the name that living hands know their boss by."""
 
@@ -110,18 +112,24 @@ def _complain(text: str) -> None:
 
 def _config_words(error: ConfigError, folder: Path) -> str:
     count = len(error.problems)
+    if [one["code"] for one in error.problems] == [ABSENT]:
+        return f"cannot use {folder}: {error.problems[0]['message']}"
     lines = [f"cannot use the files in {folder}: {count} problem{'s' if count != 1 else ''}"]
     lines += [f"  {one['path']}: {one['message']}" for one in error.problems]
     return "\n".join(lines)
 
 
-def read_config(folder: Path) -> Config:
-    """Read and check all files of a configuration directory.
+def read_config(where: Places) -> Config:
+    """Read and check all files of the configuration directory.
 
     Raises:
-        ConfigError: with every problem of every file.
+        ConfigError: with every problem of every file; if the directory is not where somebody said
+            it is: who mistypes it must not be taken for wanting an empty crew.
     """
-    found = read_files(folder)
+    if where.config_named and not where.config.is_dir():
+        why = "there is no such directory; make it, or give --config-dir another"
+        raise ConfigError([{"path": str(where.config), "code": ABSENT, "message": why}])
+    found = read_files(where.config)
     return build(found.sources, problems=found.problems)
 
 
@@ -131,7 +139,7 @@ def config_for(where: Places) -> Config:
     Raises:
         ConfigError: as ``read_config``, and for hands whose mailbox would have too long a path.
     """
-    config = read_config(where.config)
+    config = read_config(where)
     problems = [
         {"path": f"{spec.origin}: hand.{spec.name}", "code": "too_long", "message": why}
         for spec in config.hands
@@ -147,7 +155,7 @@ def check_files(options: argparse.Namespace, where: Places) -> int:
     found: list[dict[str, Any]] = []
     names: list[str] = []
     try:
-        names = [spec.name for spec in read_config(where.config).hands]
+        names = [spec.name for spec in read_config(where).hands]
     except ConfigError as error:
         if not options.json:
             raise

@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -39,14 +39,16 @@ class Places:
     """The three directories of a boss.
 
     Attributes:
-        config: ``hiod.toml`` and ``crew.d``; may be absent.
+        config: ``hiod.toml`` and ``crew.d``; may be absent, unless somebody named it.
         runtime: sockets and the lock; gone with the machine's run.
         state: the database and the hands' own directories; kept.
+        config_named: somebody named the first, by flag or variable.
     """
 
     config: Path
     runtime: Path
     state: Path
+    config_named: bool = field(default=False, compare=False)
 
     @property
     def admin_socket(self) -> Path:
@@ -155,11 +157,14 @@ def resolve(
         )
     given = (config, runtime, state)
     variables = ("CONFIGURATION_DIRECTORY", "RUNTIME_DIRECTORY", "STATE_DIRECTORY")
-    found = [
-        Path(flag or environ.get(variable, "").split(":")[0] or default)
+    paths = (
+        flag or environ.get(variable, "").split(":")[0] or default
         for flag, variable, default in zip(given, variables, fallback, strict=True)
-    ]
-    return Places(*(Path(os.path.abspath(path)) for path in found))  # noqa: PTH100 - no resolving of links: the paths are an interface
+    )
+    # No resolving of links: the paths are an interface.
+    found = [Path(os.path.abspath(path)) for path in paths]  # noqa: PTH100 - see above
+    named = bool(config or environ.get("CONFIGURATION_DIRECTORY"))
+    return Places(found[0], found[1], found[2], config_named=named)
 
 
 class Locks:

@@ -14,7 +14,7 @@ import orjson
 
 from hiod.admin import schema
 from hiod.admin.connection import encode
-from hiod.rules import roster, specs, story
+from hiod.rules import roster, specs, story, words
 from hiod.rules.policy import recent
 from hiod.rules.records import State
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from hiod.boss.stations import Station
+    from hiod.host.launching import Launcher
     from hiod.host.procs import Relative
     from hiod.host.store import SavedDeath, SavedEvent
     from hiod.rules.records import Hand
@@ -77,14 +78,19 @@ def _facts(hand: Hand, station: Station, clock: Clock, version: str) -> dict[str
         "outbox": _whole(station.figure("outbox")),
         "status": hand.status or (hand.reason if hand.state not in _QUIET else ""),
         "reason": hand.reason,
-        "older": alive
-        and station.launcher is not None
-        and station.launcher.version not in {"", version},
+        **ages(station.launcher if alive else None, version),
         "labels": dict(hand.spec.labels),
     }
 
 
 _QUIET = frozenset({State.READY, State.RUNNING})
+
+
+def ages(launcher: Launcher | None, version: str) -> dict[str, bool]:
+    """Say whether what a launcher started runs the code of an older or a newer hiod than this."""
+    other = version if launcher is None else launcher.version or version
+    newer = words.release(other) > words.release(version)
+    return {"older": other != version and not newer, "newer": newer}
 
 
 def _whole(value: float | None) -> int | None:

@@ -9,6 +9,8 @@ see first. Invariant: whatever the bytes are, there is an answer.
 from __future__ import annotations
 
 import json
+import re
+from functools import lru_cache
 from typing import NamedTuple
 
 GIST_CHARS = 200
@@ -112,3 +114,11 @@ _HEADERS = ("Thread 0x", "Current thread 0x", "Stack (most recent call first)")
 
 def _says(line: str) -> bool:
     return bool(line) and not line.startswith((" ", "\t", *_HEADERS))
+
+
+@lru_cache(maxsize=16)
+def release(version: str) -> tuple[tuple[int, ...], bool]:
+    """Return what versions are compared by: the numbers of the release, and whether it is out."""
+    numbers = re.match(r"[0-9.]*", version)
+    out = numbers.group() if numbers else ""
+    return tuple(int(part) for part in out.split(".") if part), out == version

@@ -74,18 +74,20 @@ def tell_to_end(boss: Boss, name: str, code: int) -> None:
     order.with_suffix(".new").rename(order)
 
 
-def marked(boss: Boss) -> dict[str, bool]:
-    """Return which hands are shown as running the code of another version."""
-    return {name: row["older"] for name, row in boss.rows().items()}
+def marked(boss: Boss, how: str) -> dict[str, bool]:
+    """Return which hands are shown as running the code of another version, ``older`` or newer."""
+    rows = boss.rows()
+    assert not any(row["older"] and row["newer"] for row in rows.values())
+    return {name: row[how] for name, row in rows.items()}
 
 
 def parent(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
-def launchers(boss: Boss) -> dict[int, bool]:
-    """Return the launchers by pid: whether it is of another version."""
-    return {one["pid"]: one["older"] for one in boss.ask("about")["launchers"]}
+def launchers(boss: Boss, how: str = "older") -> dict[int, bool]:
+    """Return the launchers by pid: whether it is ``older``, or newer, than the boss."""
+    return {one["pid"]: one[how] for one in boss.ask("about")["launchers"]}
 
 
 def hiodctl(boss: Boss, *words: str) -> tuple[int, str, str]:
@@ -125,11 +127,13 @@ def test_another_version_takes_the_crew_over_and_the_launcher_of_the_last_runs_o
     # It has the same processes, shows which of them run the other code, and is heard by them.
     assert {told, boss.ask("about")["version"]} == {hiod.__version__, OTHER} != {told}
     assert identities(boss.rows()) == before
-    assert marked(boss) == {"first": True, "second": True, "third": True}
-    assert launchers(boss) == {old: True}
+    how = "newer" if backwards else "older"
+    assert marked(boss, how) == {"first": True, "second": True, "third": True}
+    assert launchers(boss, how) == {old: True}
     code, shown, _ = hiodctl(boss, "list")
     assert code == 0
     assert "first*" in shown
+    assert hiodctl(boss, "about")[1].count(f"{how} hiod") == 1
     send(boss, "first", 1)
 
     # What is new comes from its own launcher, whether added, started again or after a failure.
@@ -137,9 +141,9 @@ def test_another_version_takes_the_crew_over_and_the_launcher_of_the_last_runs_o
     boss.change("restart", "first", wait="ready")
     tell_to_end(boss, "second", 3)
     boss.event("hand.ready", "second", generation=2)
-    assert marked(boss) == {"first": False, "second": False, "third": True, "new": False}
+    assert marked(boss, how) == {"first": False, "second": False, "third": True, "new": False}
     rows = boss.rows()
-    (own,) = (pid for pid, older in launchers(boss).items() if not older)
+    (own,) = (pid for pid, older in launchers(boss, how).items() if not older)
     assert {parent(rows[name]["pid"]) for name in ("first", "second", "new")} == {own}
     assert parent(rows["third"]["pid"]) == old
 
@@ -148,7 +152,7 @@ def test_another_version_takes_the_crew_over_and_the_launcher_of_the_last_runs_o
     boss.change("stop", "third", wait="gone")
     assert select.select((pidfd,), (), (), 20)[0], "the old launcher lives on without hands"
     os.close(pidfd)
-    assert launchers(boss) == {own: False}
+    assert launchers(boss, how) == {own: False}
     boss.change("start", "third", wait="ready")
     after = identities(boss.rows())
     boss.kill()
@@ -322,7 +326,7 @@ def test_a_rolling_restart_replaces_a_batch_at_a_time_and_ends_at_the_first_that
     code, told, wrong = hiodctl(boss, "restart", "--rolling=2", "many")
     assert (code, wrong) == (0, "")
     assert [line.partition(":")[0] for line in told.splitlines()] == names
-    assert not any(marked(boss).values())
+    assert not any(marked(boss, "older").values())
     asked = [one["facts"]["hand"] for one in boss.events("hand.stopping")]
     assert [sorted(asked[at : at + 2]) for at in (0, 2, 4)] == [names[0:2], names[2:4], names[4:6]]
     story = boss.events("hand.stopping", "hand.ready")

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 from support.waiting import wait_until
 
+from hiod.errors import AdminError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -91,7 +93,7 @@ def broken(boss: Boss) -> None:
 
 def test_a_boss_without_any_files_starts_with_an_empty_crew(bosses: Callable[[], Boss]):
     boss = bosses()
-    shutil.rmtree(boss.config)
+    shutil.rmtree(boss.config / "crew.d")
 
     boss.start()
 
@@ -186,6 +188,44 @@ def test_check_says_the_same_without_a_boss(bosses: Callable[[], Boss]):
     assert ended.returncode == 78
     assert all(line in ended.stderr for line in TOLD), ended.stderr
     assert not boss.runtime.exists()
+
+
+@pytest.mark.parametrize("verb", [("run",), ("run", "--detach"), ("check",)])
+def test_a_configuration_directory_that_somebody_named_must_be_there(
+    bosses: Callable[[], Boss], verb: tuple[str, ...]
+) -> None:
+    boss = bosses()
+    named = boss.home / "mistyped"
+    words = [sys.executable, "-m", "hiod", *verb, "--config-dir", str(named)]
+    if verb[0] == "run":
+        words += ["--runtime-dir", str(boss.runtime), "--state-dir", str(boss.state)]
+
+    ended = subprocess.run(words, capture_output=True, text=True, timeout=30, check=False)
+
+    why = f"cannot use {named}: there is no such directory; make it, or give --config-dir another"
+    assert (ended.returncode, ended.stderr) == (78, f"hiod: {why}\n")
+
+
+def test_a_configuration_directory_that_is_removed_does_nothing_to_a_living_crew(
+    bosses: Callable[[], Boss],
+) -> None:
+    boss = bosses()
+    boss.crew('[hand.a]\ndoers = []\nlog = "null"\n')
+    boss.start()
+    pid = boss.until("a", state="ready")["pid"]
+    kept = boss.config.rename(boss.home / "elsewhere")
+    boss.kill()
+    boss.start()
+
+    shown = boss.ask("list")
+    assert "there is no such directory" in shown["files"]
+    with pytest.raises(AdminError) as refused:
+        boss.ask("apply")
+    assert refused.value.code == "BadSpec"
+    assert boss.row("a")["pid"] == pid
+
+    kept.rename(boss.config)
+    assert boss.ask("list")["files"] == "ok"
 
 
 # ---------------------------------------------------------------------------- one boss

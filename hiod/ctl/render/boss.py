@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from hiod.ctl.render.figures import View, duration, labelled, plain, plural, since_s
+from hiod.ctl.render.figures import View, duration, labelled, others, plain, plural, since_s
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,7 +32,7 @@ def about(reply: Mapping[str, Any], view: View) -> str:
             "launcher",
             f"{row['id']}, pid {row['pid']}, {plural(row.get('hands', 0), 'hand')}"
             + (f", {row['python']}" if row.get("python") else "")
-            + (", of an earlier boss" if row.get("older") else ""),
+            + "".join(f", {other}" for other in others([row])),
         )
         for row in reply.get("launchers") or ()
     ]

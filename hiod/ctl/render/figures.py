@@ -10,7 +10,10 @@ from __future__ import annotations
 import json
 import re
 from datetime import UTC, datetime, timedelta, tzinfo
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
 
 Row = dict[str, Any]
 
@@ -241,3 +244,9 @@ INSTANT = re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z")
 def localized(text: Any, view: View) -> str:
     """Return the boss's words with the instants in them as the reader's own time."""
     return INSTANT.sub(lambda found: when(found[0], view), str(text))
+
+
+def others(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Say which other versions than the boss's these hands or launchers run."""
+    rows = list(rows)
+    return [f"{age} hiod" for age in ("older", "newer") if any(row.get(age) for row in rows)]

@@ -20,6 +20,7 @@ from hiod.ctl.render.figures import (
     labelled,
     lag,
     localized,
+    others,
     paint,
     percent,
     plain,
@@ -108,8 +109,7 @@ def _process(reply: Row, view: View) -> str:
     parts = [str(process["pid"]), f"generation {reply.get('generation', 0)}"]
     if process.get("adopted"):
         parts.append(f"adopted {when(process['adopted'], view)}")
-    if reply.get("older"):
-        parts.append("older hiod")
+    parts += others([reply])
     if process.get("python"):
         parts.append(plain(process["python"]))
     return ", ".join(parts)

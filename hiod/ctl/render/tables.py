@@ -19,6 +19,7 @@ from hiod.ctl.render.figures import (
     cut_middle,
     duration,
     lag,
+    others,
     pad,
     paint,
     percent,
@@ -79,9 +80,9 @@ def crew(reply: Mapping[str, Any], view: View) -> str:
 
 def cells_of(row: Row, view: View) -> list[str]:
     """Return a row's cells in the order of ``HEAD``."""
-    older = "*" if row.get("older") else ""
+    star = "*" if others([row]) else ""
     return [
-        f"{row.get('name', '?')}{older}",
+        f"{row.get('name', '?')}{star}",
         str(row.get("state") or "-"),
         str(row.get("health") or "-"),
         duration(up_s(row, view)),
@@ -136,7 +137,7 @@ def table(
         title: max([LEAST[title], *(width(row[i]) for row in cells)])
         for i, title in enumerate(head)
     }
-    # A slot for the star of an older hiod, outside the name's own width.
+    # A slot for the star of another hiod, outside the name's own width.
     widths[NAME] = max([len(NAME), *(width(row[0].removesuffix("*")) for row in cells)]) + 1
     shown = _fitting(head, widths, give, view) if view.person else list(head)
     lines = [paint(_line(dict(zip(head, head, strict=True)), shown, widths, view), "bold", view)]
@@ -196,8 +197,8 @@ def _footer(rows: Sequence[Row], reply: Mapping[str, Any], view: View) -> list[s
     parts = [f"{count} {state}" for state, count in counts.items() if count]
     total = f"{plural(len(rows), 'hand')}: "
     notes = _notes(reply)
-    if any(row.get("older") for row in rows):
-        notes.insert(0, "* older hiod")
+    if code := others(rows):
+        notes.insert(0, f"* {' or '.join(code)}")
     whole = "  ".join([total + ", ".join(parts), *notes])
     if len(whole) <= view.columns:
         return [paint(whole, "dim", view)]

@@ -463,6 +463,22 @@ def test_every_refusal_is_a_sentence(refused, text):
     assert refusals.refusal(refused) == text
 
 
+@pytest.mark.parametrize(
+    ("marks", "note"),
+    [
+        (({}, {"newer": True}), "* newer hiod"),
+        (({"older": True}, {"newer": True}), "* older hiod or newer hiod"),
+    ],
+)
+def test_a_star_says_which_other_hiod_a_hand_runs(marks, note):
+    rows = [row(name, pid=1, **mark) for name, mark in zip("ab", marks, strict=True)]
+
+    text = tables.crew(crew_of(*rows), SEEN)
+
+    assert "b* " in text
+    assert note in text
+
+
 def test_about_names_version_role_and_places():
     limits = schema.LimitFacts(
         request_bytes=1, nesting=1, connections=1, kept_for_admins=1, connections_per_uid=1,
@@ -485,7 +501,7 @@ def test_about_names_version_role_and_places():
         " pending: 0 changes\n"
         " runtime: /run/hiod\n"
         " sandbox: ProtectSystem=strict SystemCallFilter=\n"
-        "launcher: l1, pid 8, 2 hands, /p, of an earlier boss\n"
+        "launcher: l1, pid 8, 2 hands, /p, older hiod\n"
     )
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hiod.rules.words import GIST_CHARS, Words, innermost, read, read_log
+from hiod.rules.words import GIST_CHARS, Words, innermost, read, read_log, release
 
 TRACEBACK = b"""Traceback (most recent call last):
   File "/srv/shop.py", line 3, in recur
@@ -144,3 +144,15 @@ def test_the_end_of_a_log_has_a_gist_too(
 
     assert (said.gist, said.step) == (gist, "")
     assert said.text == (raw.decode().strip() if text is None else text)
+
+
+@pytest.mark.parametrize(
+    ("older", "newer"),
+    [("0.9", "0.10"), ("1.2.3", "1.3"), ("1.0", "1.0.1"), ("1.0rc1", "1.0"), ("0.9", "1.0.dev1")],
+)
+def test_versions_are_told_apart_by_their_numbers(older: str, newer: str) -> None:
+    assert release(older) < release(newer)
+
+
+def test_what_is_no_version_is_older_than_any() -> None:
+    assert release("what") < release("0.0.1")
