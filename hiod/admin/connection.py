@@ -150,6 +150,7 @@ class Request:
 
     def fail(self, error: AdminError) -> None:
         """Give the final answer: refused."""
+        self._connection.noisy = True
         self._final(refusal_text(error, self._tail))
         self._connection.server.count_refusal(error)
 
@@ -199,12 +200,14 @@ class Connection:
         valid: whether it ever sent one.
         cut_off: why it is to be closed at once, or "".
         told: what has been noted about it.
+        noisy: whether something it said was refused since that was looked at.
         spent_s: how much of the boss's time it has had, as ``fairness`` counts that.
     """
 
     __slots__ = ("blocked", "caller", "current", "cut_off", "deadline_at", "drained", "eof",
-                 "faulty", "framer", "hung", "hurry", "mask", "out", "readable", "refused", "sent",
-                 "server", "sock", "spent_s", "told", "took", "unsent", "valid")  # fmt: skip
+                 "faulty", "framer", "hung", "hurry", "mask", "noisy", "out",
+                 "readable", "refused", "sent", "server", "sock", "spent_s", "told", "took",
+                 "unsent", "valid")  # fmt: skip
 
     def __init__(
         self, server: Server, sock: socket.socket, caller: Caller, *, refused: AdminError | None
@@ -231,6 +234,7 @@ class Connection:
         self.valid = False
         self.cut_off = ""
         self.told: set[str] = set()
+        self.noisy = False
         self.spent_s = 0.0
 
     @property

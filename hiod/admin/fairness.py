@@ -1,11 +1,16 @@
-"""Whose turn it is at the admin socket.
+"""Whose turn it is at the admin socket, and who is left alone for a while.
 
 Decides by what each has had of the boss's time: first between users, so that many connections of
 one give it no more than one gives another; then between a user's connections. Whoever wants
 nothing for a while neither saves up nor falls behind: it comes back as one that has had as much as
 whoever was served last. So whoever asks little is served at once, however much others want.
 
-Invariant: whatever is wanted is served after a bounded time, for who is served moves back.
+Noise, what is said only to be refused, gets a small share of the boss's time: else those who make
+it would keep the boss from sleeping, and a process that never sleeps is kept waiting by the system
+when something worth its while happens.
+
+Invariants: whatever is wanted is served after a bounded time, for who is served moves back; in the
+long run noise takes no more than ``NOISE_SHARE``, however many make it.
 """
 
 from __future__ import annotations
@@ -13,6 +18,10 @@ from __future__ import annotations
 import heapq
 from typing import Any, Generic, Protocol, TypeVar
 
+NOISE_SHARE, NOISE_S = 0.1, 0.03
+"""How much of a core noise may take in the long run, and how many seconds of one in a burst."""
+NOISE_OWN_S = 0.005
+"""So much of it of one user is forgiven: who errs now and then does not pay for those who shout."""
 USERS_KEPT = 256
 """Users who want nothing at present are forgotten beyond that many."""
 
@@ -112,3 +121,38 @@ class Turns(Generic[ClientT]):
 
 def _spent(entry: tuple[int, _User[Any]]) -> float:
     return entry[1].spent_s
+
+
+class Noise:
+    """How much of the boss's time went into refusing what was said lately."""
+
+    def __init__(self) -> None:
+        self._all = _Leaky()
+        self._users: dict[int, _Leaky] = {}
+
+    def add(self, uid: int, seconds: float, now: float) -> float:
+        """Note what a user's noise took; return for how many seconds to leave its maker alone."""
+        user = self._users.pop(uid, None) or _Leaky()
+        self._users[uid] = user
+        if len(self._users) > USERS_KEPT:
+            del self._users[next(iter(self._users))]
+        own_s, all_s = user.add(seconds, now), self._all.add(seconds, now)
+        if own_s <= NOISE_OWN_S or all_s <= NOISE_S:
+            return 0.0
+        return all_s / NOISE_SHARE
+
+
+class _Leaky:
+    """Seconds that came in and run out again at ``NOISE_SHARE``."""
+
+    __slots__ = ("at", "level_s")
+
+    def __init__(self) -> None:
+        self.level_s = 0.0
+        self.at = 0.0
+
+    def add(self, seconds: float, now: float) -> float:
+        """Take more in; return how much there is."""
+        self.level_s = max(0.0, self.level_s - (now - self.at) * NOISE_SHARE) + seconds
+        self.at = now
+        return self.level_s

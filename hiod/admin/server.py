@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 from hiod.admin import schema
 from hiod.admin.access import Access, Caller, identify
 from hiod.admin.connection import WATCH_IN, Connection, Limits, Request, refusal_text, tail_of
-from hiod.admin.fairness import Turns
+from hiod.admin.fairness import Noise, Turns
 from hiod.admin.reception import OWN, receive
 from hiod.base.doing import Doer
 from hiod.errors import AdminError
@@ -114,6 +114,8 @@ class AdminDoer(Doer):
         self._connections: dict[int, Connection] = {}
         self._work: Turns[Connection] = Turns()  # those to be looked at
         self._deadlines: dict[Connection, float] = {}
+        self._noise = Noise()
+        self._resting: dict[Connection, float] = {}  # tyme until when they are left alone
         self._inside = False
         self._serving: Connection | None = None  # it is looked at to the end anyway
         self._accepted = 0
@@ -147,8 +149,8 @@ class AdminDoer(Doer):
             self._inside = False
         if self._work:
             self.wake()
-        due = min(self._deadlines.values(), default=math.inf)
-        self.wake(at=min(due, self._deaf_until or math.inf))
+        due = (*self._deadlines.values(), *self._resting.values(), self._deaf_until or math.inf)
+        self.wake(at=min(due))
         return False
 
     def exit(self) -> None:
@@ -190,7 +192,7 @@ class AdminDoer(Doer):
             self._epoll.register(listener.fileno(), select.EPOLLIN)
 
     def figures(self) -> dict[str, Any]:
-        """Return the counters: since the start, except ``connections``, which is now."""
+        """Return the counters: since the start, except ``connections`` and ``resting``."""
         return {
             "connections": len(self._connections),
             "accepted": self._accepted,
@@ -198,6 +200,7 @@ class AdminDoer(Doer):
             "refused": dict(self._refused),
             "cut": dict(self._cut),
             "untold": self._untold,
+            "resting": len(self._resting),
             "bytes_in": self.bytes_in,
             "bytes_out": self.bytes_out,
         }
@@ -234,8 +237,16 @@ class AdminDoer(Doer):
         # Only now: to make room a connection may be closed that was told of here, too.
         for listener in callers:
             self._accept(listener, tyme)
+        self._remember(tyme)
+
+    def _remember(self, tyme: float) -> None:
+        """Look at those whose time is up."""
         for connection, at in self._deadlines.items():
             if at <= tyme:
+                self._work.want(connection)
+        for connection, at in list(self._resting.items()):
+            if at <= tyme:
+                del self._resting[connection]
                 self._work.want(connection)
 
     def _notice(self, connection: Connection, events: int) -> None:
@@ -260,11 +271,12 @@ class AdminDoer(Doer):
             again = self._share(connection, until=now + SHARE_S if self._work else begun + TURN_S)
             if overdue:
                 self._overdue(connection)
-            again = self._settle(connection, tyme, again=again)
-            self._serving = None
             before, now = now, self._clock()
             self._work.charge(connection, now - before)
-            if again:
+            self._quieten(connection, now - before, tyme)
+            again = self._settle(connection, tyme, again=again)
+            self._serving = None
+            if again and connection not in self._resting:
                 self._work.want(connection)
 
     def _share(self, connection: Connection, *, until: float) -> bool:
@@ -273,6 +285,8 @@ class AdminDoer(Doer):
         taken = 0
         fed = False
         while connection.current is None and not connection.cut_off:
+            if connection in self._resting:
+                break
             if connection.wants_room:
                 connection.flush()
                 if connection.wants_room:
@@ -292,6 +306,15 @@ class AdminDoer(Doer):
         connection.took = connection.took or taken > 0
         return again
 
+    def _quieten(self, connection: Connection, spent_s: float, tyme: float) -> None:
+        """Leave a connection alone for a while that has had too much refused."""
+        if not (connection.noisy or connection.framer.skipping):
+            return
+        connection.noisy = False
+        rest_s = self._noise.add(connection.uid, spent_s, tyme)
+        if rest_s:
+            self._resting[connection] = tyme + rest_s
+
     def _settle(self, connection: Connection, tyme: float, *, again: bool) -> bool:
         """Leave a connection as it is to be found next time: sent, closed, or waited for.
 
@@ -308,7 +331,8 @@ class AdminDoer(Doer):
             self._unwatch(connection)
             self._allow(connection, "", tyme)
             return idle
-        reads = idle and not connection.wants_room and not connection.eof
+        reads = idle and not (connection.wants_room or connection.eof)
+        reads = reads and connection not in self._resting
         mask = (WATCH_IN if reads else 0) | (_OUT if connection.unsent else 0)
         if mask != connection.mask and self._epoll is not None:
             self._epoll.modify(connection.sock.fileno(), mask)
@@ -388,6 +412,7 @@ class AdminDoer(Doer):
         self._unwatch(connection)
         del self._connections[connection.sock.fileno()]
         self._deadlines.pop(connection, None)
+        self._resting.pop(connection, None)
         connection.sock.close()
 
     def _unwatch(self, connection: Connection) -> None:
@@ -498,6 +523,7 @@ class AdminDoer(Doer):
 
     def _refuse(self, connection: Connection, error: AdminError, tail: bytes) -> None:
         self.count_refusal(error)
+        connection.noisy = True
         connection.put(refusal_text(error, tail))
 
     def _guarded(self, request: Request, call: Callable[[], object]) -> None:

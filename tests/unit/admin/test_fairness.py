@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hiod.admin import fairness
-from hiod.admin.fairness import Turns
+from hiod.admin.fairness import Noise, Turns
 
 if TYPE_CHECKING:
     import pytest
@@ -113,3 +113,33 @@ def test_idle_users_are_forgotten_and_busy_ones_are_not(monkeypatch: pytest.Monk
 
     assert len(turns._users) <= 10
     assert turns.take() is busy
+
+
+def test_noise_takes_its_share_and_no_more_however_many_make_it():
+    for users in (1, 4, 50):
+        noise = Noise()
+        rests = dict.fromkeys(range(64), 0.0)
+        now = spent_s = 0.0
+        while now < 100.0:
+            for one, until in rests.items():
+                if until <= now:
+                    spent_s += 0.002
+                    rests[one] = now + noise.add(one % users, 0.002, now)
+            now += 0.01
+
+        assert 0.05 < spent_s / now < fairness.NOISE_SHARE * 1.5, users
+
+
+def test_who_errs_now_and_then_is_not_left_alone():
+    noise = Noise()
+    for n in range(1000):
+        noise.add(1, 0.01, n * 0.01)
+
+        assert n % 100 or noise.add(2, 0.0005, n * 0.01) == 0.0
+    assert noise.add(1, 0.01, 10.0) > 1.0
+
+
+def test_noise_is_forgotten():
+    noise = Noise()
+    assert noise.add(1, 1.0, 0.0) > 1.0
+    assert noise.add(1, 0.001, 100.0) == 0.0
