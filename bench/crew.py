@@ -97,9 +97,12 @@ class Crew:
 
 
 @contextmanager
-def crew() -> Iterator[Crew]:
+def crew(config: str = "") -> Iterator[Crew]:
+    """Give a boss; ``config`` is its hiod.toml."""
     top = Path(tempfile.mkdtemp(prefix="hb"))
     try:
+        (top / "c").mkdir()
+        (top / "c" / "hiod.toml").write_text(config)
         made = Crew(top)
         try:
             yield made

@@ -13,6 +13,7 @@ hands, each with its Doist and its Crewer, that are up when they have registered
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import select
@@ -34,7 +35,7 @@ import library
 from hiod.errors import HiodError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 ROOT = Path(__file__).resolve().parents[1]
 VENV = ROOT / ".venv-peers"
@@ -67,7 +68,19 @@ startsecs=0
 stdout_logfile=NONE
 stderr_logfile=NONE
 """
-SUPERVISORD_ASK = """
+TIMED = """
+import statistics, time
+def timed(call):
+    took = []
+    for _ in range(300):
+        begun = time.perf_counter()
+        call()
+        took.append(time.perf_counter() - begun)
+    return statistics.median(took) * 1e3
+"""
+SUPERVISORD_ASK = (
+    TIMED
+    + """
 import json, sys
 from supervisor.childutils import getRPCInterface
 rpc = getRPCInterface({{"SUPERVISOR_SERVER_URL": "unix://{top}/sock"}}).supervisor
@@ -77,10 +90,13 @@ for line in sys.stdin:
         rpc.startProcessGroup(name, False)
     elif verb == "stop":
         rpc.stopProcessGroup(name)
+    elif verb == "time":
+        print(timed(rpc.getState if name == "ping" else rpc.getAllProcessInfo), end="")
     else:
         rpc.getState()
     print(flush=True)
 """
+)
 
 CIRCUS = """
 [circus]
@@ -94,16 +110,24 @@ cmd={command}
 numprocesses={count}
 autostart=False
 """
-CIRCUS_ASK = """
+CIRCUS_ASK = (
+    TIMED
+    + """
 import json, sys
 from circus.client import CircusClient
 client = CircusClient(endpoint="ipc://{top}/ask", timeout=60)
 for line in sys.stdin:
     verb, name = json.loads(line)
     given = dict(name=name, waiting=verb == "stop") if name else {{}}
-    client.send_message(verb if name else "numwatchers", **given)
+    if verb == "time":
+        ping, rows = ("numwatchers", {{}}), ("list", dict(name="w{count}"))
+        what, given = ping if name == "ping" else rows
+        print(timed(lambda: client.send_message(what, **given)), end="")
+    else:
+        client.send_message(verb if name else "numwatchers", **given)
     print(flush=True)
 """
+)
 
 
 class Up:
@@ -259,11 +283,11 @@ class Neighbour:
     asker = ""
     facts: ClassVar[dict[str, str]] = {}
 
-    def __init__(self, stack: ExitStack, top: Path, up: Up) -> None:
+    def __init__(self, stack: ExitStack, top: Path, up: Up, counts: Sequence[int] = COUNTS) -> None:
         self.up = up
         command = shlex.join([BARE, "-c", WORKER.format(up=up.path)])
         lines = [self.config.format(top=top, **self.facts)]
-        lines += [self.program.format(count=count, command=command) for count in COUNTS]
+        lines += [self.program.format(count=count, command=command) for count in counts]
         file = top / "conf.ini"
         file.write_text("".join(lines))
         argv = [str(VENV / "bin" / "python"), "-m", self.module]
@@ -278,7 +302,7 @@ class Neighbour:
                 raise OSError(f"it did not start: {(top / 'said').read_text().strip()[-200:]}")
             time.sleep(0.01)
         self.asking = subprocess.Popen(
-            [str(VENV / "bin" / "python"), "-c", self.asker.format(top=top)],
+            [str(VENV / "bin" / "python"), "-c", self.asker.format(top=top, count=counts[-1])],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=said,
@@ -287,14 +311,23 @@ class Neighbour:
         stack.callback(ended, self.asking)
         self.ask("")
 
-    def ask(self, verb: str, name: str = "") -> None:
+    def ask(self, verb: str, name: str = "") -> str:
         assert self.asking.stdin is not None
         assert self.asking.stdout is not None
         print(json.dumps([verb, name]), file=self.asking.stdin, flush=True)
         if not select.select([self.asking.stdout], [], [], WAIT_S)[0]:
             raise TimeoutError(f"no answer to {verb} {name} after {WAIT_S:.0f} s")
-        if not self.asking.stdout.readline():
+        if not (answer := self.asking.stdout.readline()):
             raise OSError(f"no answer: {(self.top / 'said').read_text().strip()[-200:]}")
+        return str(answer.strip())
+
+    def timed(self, what: str) -> float:
+        """Return the median ms of its cheapest call (``ping``), or of telling of all (``list``).
+
+        That is getState and getAllProcessInfo; circus tells of many without looking at each by
+        list, which gives their pids alone.
+        """
+        return float(self.ask("time", what))
 
     def start(self, count: int) -> list[int]:
         self.ask("start", f"w{count}")
@@ -444,7 +477,9 @@ def hio_too() -> None:
 
 
 def main() -> None:
-    tries = int(sys.argv[1]) if len(sys.argv) > 1 else 2
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("tries", type=int, nargs="?", default=2, help="the best is taken")
+    tries = parser.parse_args().tries
     subjects: list[type[Hiod | Neighbour]] = [Hands, Hiod]
     for package, classes in (("supervisor", [Supervisord]), ("circus", [Circus, QuickCircus])):
         if version := had(package):
