@@ -10,6 +10,7 @@ Only the parser of the verb in use is built: two dozen of them would take longer
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from hiod.errors import HiodError
@@ -380,10 +381,17 @@ def _parse_verb(verb: str, rest: list[str]) -> argparse.Namespace:
         rest, tail = rest[:cut], rest[cut + 1 :]
     # "--rolling web" means one at a time, not "web" at a time.
     rest = ["--rolling=1" if word == "--rolling" else word for word in rest]
-    parser = _Parser(prog=f"hiodctl {verb}", description=about, allow_abbrev=False, add_help=False)
+    help_wanted = "-h" in rest or "--help" in rest
+    parser = _Parser(
+        prog=f"hiodctl {verb}", description=about, allow_abbrev=False, add_help=False,
+        # Of each flag a formatter is made; for one that is never used the terminal's width is not
+        # worth asking for: what asks takes 2 ms to import.
+        formatter_class=argparse.HelpFormatter if help_wanted
+        else partial(argparse.HelpFormatter, width=80),
+    )  # fmt: skip
     _common(parser)
     configure(parser)
-    if "-h" in rest or "--help" in rest:
+    if help_wanted:
         return argparse.Namespace(verb="help", text=parser.format_help())
     # Unless it is given, mixing flags and names costs the making of a usage nobody reads: 8 ms.
     parser.usage = ""
