@@ -379,12 +379,29 @@ class HandSide:
             self._rdyDue = False
             said.append(write(RDY, self.name, self._stamp({"status": self.status})))
         if self.beat_s and now >= self._beatDue():
-            self._beatAt = now + self.beat_s
-            self._beaten = now
-            self._statusNew = False
-            load = {**figures(), "status": self.status, "ready": self.ready}
-            said.append(write(HBT, self.name, self._stamp(load)))
+            said.append(self.beat(now, figures()))
         return said
+
+    @property
+    def quietTill(self) -> float:
+        """Tyme of the next heartbeat while that is all there is to say; -math.inf when it is not.
+
+        math.inf when there are no heartbeats either.
+        """
+        if not self._acked or self._rdyDue or self._statusNew:
+            return -math.inf
+        return self._beatAt if self.beat_s else math.inf
+
+    def beat(self, now: float, figures: Mapping[str, Any]) -> str:
+        """Write a heartbeat; the next is due ``beat_s`` later."""
+        self._beatAt = now + self.beat_s
+        self._beaten = now
+        self._statusNew = False
+        self._seq += 1
+        load = {"v": VERSION, "gen": self.generation, "seq": self._seq, **figures}
+        load["status"] = self.status
+        load["ready"] = self.ready
+        return orjson.dumps({"tag": HBT, "name": self.name, "load": load}).decode()
 
     def dueAt(self) -> float:
         """Tell the tyme at which ``due`` will have something, math.inf for never."""

@@ -782,9 +782,17 @@ class Doist(_Runner, Tymist):
         """Wait until something is true; return whose descriptors are ready."""
         self._waiting = True
         try:
-            return self._waiter.wait(self._patience())
+            return self.rest(self._patience())
         finally:
             self._waiting = False
+
+    def rest(self, timeout: float | None) -> list[Deed]:
+        """Wait at most ``timeout`` seconds, for ever when None; return whose descriptors are ready.
+
+        For subclasses that have something small to see to meanwhile, without a turn; they return
+        early when that takes one.
+        """
+        return self._waiter.wait(timeout)
 
     async def _waitIn(self, loop: Any) -> list[Deed]:
         """Wait as ``_wait`` does, while the asyncio loop goes on turning."""

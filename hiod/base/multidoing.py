@@ -10,6 +10,7 @@ Names and signatures are those of ``hio.base.multidoing``.
 
 from __future__ import annotations
 
+import math
 import os
 import select
 import signal
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from hiod.base.crewdoing import CrewDoer, Desk
 from hiod.base.crewdoms import (
+    HBT,
     AckDom,
     AddrDom,
     BokDom,
@@ -487,6 +489,7 @@ class Crewer(MultiDoerBase):
         self.ordinal: int | None = None
         self.generation = 0
         self.ending = False
+        self._aside = False
         self._side = HandSide(name, Bossage())
         self._desk = Desk(self)
 
@@ -498,6 +501,18 @@ class Crewer(MultiDoerBase):
     @registered.setter
     def registered(self, registered: bool) -> None:
         self._side.registered = registered
+
+    def beatAside(self) -> None:
+        """Leave heartbeats to a Doist that asks ``asideAt`` and calls ``sayAside`` then.
+
+        Not where a subclass serves or sends in its own way: it is to see them, too.
+        """
+        own = type(self)
+        self._aside = (own.recur, own.service, own.memoit) == (
+            Crewer.recur,
+            Crewer.service,
+            Crewer.memoit,
+        )
 
     def assign(self, posting: Posting) -> None:
         """Make this the Crewer of a daemon's hand; before enter."""
@@ -548,7 +563,26 @@ class Crewer(MultiDoerBase):
 
     def dueAt(self) -> float:
         """Tell the tyme at which ``service`` has something to do by itself."""
-        return min(super().dueAt(), self._desk.dueAt(), self._side.dueAt())
+        side = self._side
+        at = math.inf if self._aside and side.quietTill > -math.inf else side.dueAt()
+        return min(super().dueAt(), self._desk.dueAt(), at)
+
+    def asideAt(self) -> float:
+        """Tell the tyme of a heartbeat that is to be said aside, math.inf when none is."""
+        at = self._side.quietTill if self._aside else math.inf
+        return at if at > -math.inf else math.inf
+
+    def sayAside(self, tyme: float) -> float:
+        """Say a heartbeat between two turns; return the tyme of the next.
+
+        -math.inf when it takes a turn to get it out.
+        """
+        side = self._side
+        text = side.beat(tyme, self._figures())
+        path = side.boss.path
+        if self.slip(text, path) or not self.memoit(text, path, key=HBT):
+            return tyme + side.beat_s
+        return -math.inf
 
     def exit(self) -> None:
         """Send what is queued, for a second at most, and close the socket last of all."""
@@ -720,16 +754,17 @@ class Crewer(MultiDoerBase):
 
     def _figures(self) -> dict[str, Any]:
         """Say for a heartbeat how the loop turns and what the mailbox holds."""
-        doist = self._doist()
+        doist: Any = self._tymth.tymist  # type: ignore[union-attr]  # wound when it recurs
         lag, doist.lagMax = doist.lagMax, 0.0
+        outboxes = self._outboxes
         return {
             "cycles": doist.cycles,
             "lag_ms": round(lag * 1000.0, 1),
-            "outbox": self.outboxDepth,
+            "outbox": outboxes.depth,
             "dead": sum(self.deads.values()),
             "drops": sum(self.drops.values()),
             "in": self.memosReceived,
-            "out": self.memosSent,
+            "out": outboxes.sent,
         }
 
 

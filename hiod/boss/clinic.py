@@ -99,13 +99,39 @@ class Clinic:
             station = self._boss.stations.get(name)
             if station is not None:
                 station.look(sample)
-                self.judge(name, health.Evidence(sample=sample))
+                self._see(name, station, sample)
         while self._checks and self._checks[0][0] <= now:
             at, name = heapq.heappop(self._checks)
             if self._planned.get(name) == at:
                 del self._planned[name]
             self._read_dump(name)
             self.judge(name, health.Evidence())
+
+    def beat(self, hand: r.Hand, station: Station, beat: health.Beat) -> bool:
+        """Take in a heartbeat; False when it changes more than when the last one came: judge it."""
+        state = station.health
+        if state is None or hand.state not in UP:
+            return True
+        limits = _limits(hand, station)
+        after = health.still_well(state, beat.at, limits, beat=beat)
+        if after is None:
+            return False
+        station.health = after
+        # Later than what is planned: the round puts that off when it comes to it.
+        station.check_at = health.next_check_at(after, beat.at, limits)
+        return hand.name in self._planned
+
+    def _see(self, name: str, station: Station, sample: health.Sample) -> None:
+        """Take in a look at a hand's process."""
+        state, hand = station.health, self._boss.hands.get(name)
+        if state is None or hand is None or hand.state not in UP:
+            return
+        limits = _limits(hand, station)
+        after = health.still_well(state, sample.at, limits, sample=sample)
+        if after is None:
+            self.judge(name, health.Evidence(sample=sample))
+        else:
+            station.health = after
 
     def judge(self, name: str, evidence: health.Evidence) -> None:
         """Let the witnesses speak about a hand that is up, and act on what they say."""

@@ -23,7 +23,6 @@ import orjson
 
 import hiod
 from hiod.admin.server import Access, AdminDoer
-from hiod.base.doing import Doist
 from hiod.boss import doors, places, survey
 from hiod.boss.config import MAIN_FILE, AdminConfig, Config, build
 from hiod.boss.desk import Desk
@@ -33,6 +32,7 @@ from hiod.boss.ledger import Ledger
 from hiod.boss.mailroom import Mailroom
 from hiod.boss.outlook import Outlook
 from hiod.boss.overseer import Overseer, Surroundings
+from hiod.boss.pacing import BossDoist
 from hiod.errors import ConfigError, HiodError, StoreTooNewError
 from hiod.host import confinement, journal
 from hiod.host import groups as control_groups
@@ -317,12 +317,12 @@ def _run(options: argparse.Namespace, where: Places, locks: places.Locks, told: 
             outlook=Outlook(where.config, lambda: config_for(where)),
         )
         boss.when_ready = told.ready
-        return _take_turns(boss, config, given, notify)
+        return _take_turns(boss, given, notify)
     finally:
         store.close()
 
 
-def _take_turns(boss: Overseer, config: Config, given: dict[str, int], notify: Notify) -> int:
+def _take_turns(boss: Overseer, given: dict[str, int], notify: Notify) -> int:
     where = boss.around.places
 
     def read_config() -> Config:
@@ -336,28 +336,29 @@ def _take_turns(boss: Overseer, config: Config, given: dict[str, int], notify: N
     )
     desk = Desk(boss, read_config=read_config, inquiries=inquiries)
     boss.on_reload = desk.reload
-    desk.when_applying = Herald(boss, notify, busy=desk.is_applying).reloading
+    herald = Herald(boss, notify, busy=desk.is_applying)
     listener, ours = _listener(where, given)
-    access = Access(
-        config.admin.admin, config.admin.operate, config.admin.read, boss_uid=os.getuid()
-    )
-    if strangers := [who for who in access.unknown if who not in AdminConfig().admin]:
-        boss.ledger.tell("admin.unknown", who=", ".join(strangers))
     admin = AdminDoer(
         [listener],
         desk.handle,
-        access=access,
+        access=_access(boss),
         note=lambda event, facts: boss.ledger.tell(
             "admin.faulted" if event == "admin.fault" else "admin.denied",
             **{"method": "?", "user": facts.get("uid"), "why": event, **facts},
         ),
     )
+
+    def applying() -> None:
+        admin.set_access(_access(boss))
+        herald.reloading()
+
+    desk.when_applying = applying
     inquiries.figures = admin.figures
     inquiries.limits = admin.limits.facts
     if ours:
         boss.doors.listen = admin.listen
     doist = BossDoist(
-        name="hiod", real=True, tock=TOCK_S, tyme=time.monotonic(), doers=[boss, admin]
+        name="hiod", real=True, tock=TOCK_S, tyme=time.monotonic(), doers=[boss, admin], boss=boss
     )
     try:
         doist.do()
@@ -369,13 +370,13 @@ def _take_turns(boss: Overseer, config: Config, given: dict[str, int], notify: N
     return KEPT if boss.outcome == "keep" else OK
 
 
-class BossDoist(Doist):
-    """Runs a boss and what serves it; ends with the boss."""
-
-    def ended(self, doer: object) -> None:
-        """Close the others when the boss is done."""
-        if isinstance(doer, Overseer):
-            self.halt()
+def _access(boss: Overseer) -> Access:
+    """Return who may ask what, as hiod.toml says now; say which of them nobody is."""
+    given = boss.config.admin
+    access = Access(given.admin, given.operate, given.read, boss_uid=os.getuid())
+    if strangers := [who for who in access.unknown if who not in AdminConfig().admin]:
+        boss.ledger.tell("admin.unknown", who=", ".join(strangers))
+    return access
 
 
 def _hear_early() -> list[int]:

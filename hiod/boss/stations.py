@@ -34,6 +34,9 @@ MEMOS_AT_ONCE, MEMOS_A_SECOND = 100, 10
 """So many memos of one hand to the boss become events: in a burst, and in the long run."""
 
 
+_NUMBER = (int, float)
+
+
 @dataclass(slots=True)
 class Allowance:
     """What may be had now and then, some at once: a bucket that fills by itself."""
@@ -173,11 +176,12 @@ class Station:
         """Keep a heartbeat; return it as evidence."""
         self.beat = load
         self.beat_at = now
+        cycles, lag_ms, outbox = load.get("cycles"), load.get("lag_ms"), load.get("outbox")
         return Beat(
             now,
-            cycles=int(self.figure("cycles") or 0),
-            lag_s=(self.figure("lag_ms") or 0.0) / 1000,
-            outbox=int(self.figure("outbox") or 0),
+            int(cycles) if cycles.__class__ in _NUMBER else 0,
+            lag_ms / 1000 if lag_ms.__class__ in _NUMBER else 0.0,
+            int(outbox) if outbox.__class__ in _NUMBER else 0,
         )
 
     def figure(self, name: str) -> float | None:

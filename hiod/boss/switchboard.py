@@ -16,6 +16,7 @@ import orjson
 from hiod.base import crewing
 from hiod.base.crewdoms import HBT, RDY
 from hiod.boss.stations import MEMOS_A_SECOND
+from hiod.core.memo.gramming import SOLE
 from hiod.host import procs
 from hiod.rules import health
 from hiod.rules import records as r
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from hiod.boss.overseer import Overseer
     from hiod.boss.stations import Station
 
+BEAT = b'{"tag":"HBT","'
+BEAT_FIELDS = ("tag", "name", "load")
 Cred = tuple[int, int, int]
 GREETED_AT_ONCE, GREETED_S = 8, 0.1
 """So many hands are told of a new boss before any has answered; who does not makes room then."""
@@ -96,6 +99,36 @@ class Switchboard:
             self._keep(hand, memo)
         else:
             self.reject(src, f"tag {memo.tag} is not for a boss")
+
+    def hear_aside(self, gram: bytes, src: str | None, cred: Cred, now: float) -> bool:
+        """Take in one datagram between two turns, if it is a heartbeat that changes nothing else.
+
+        False when it is anything else, or may be: then nothing of it has counted yet.
+        """
+        name = self._by_addr.get(src or "")
+        if name is None or gram[32:46] != BEAT or gram[:8] != SOLE:
+            return False
+        try:
+            said = orjson.loads(gram[32:])
+        except ValueError:
+            return False
+        boss, load = self._boss, said.get("load")
+        hand, station = boss.hands.get(name), boss.stations.get(name)
+        if (
+            hand is None
+            or station is None
+            or hand.process is None
+            or cred[0] != hand.process.pid
+            or said.get("name") != name
+            or len(said) != len(BEAT_FIELDS)
+            or load.__class__ is not dict
+            or load.get("v") != crewing.VERSION
+            or load.get("gen") != hand.generation
+            or load.get("status") != hand.status
+            or not (hand.state is r.State.READY or load.get("ready") is False)
+        ):
+            return False
+        return boss.clinic.beat(hand, station, station.hear_beat(load, now))
 
     def _keep(self, hand: r.Hand, memo: MemoDom) -> None:
         """Make a hand's own memo an event, unless it sends so many that they hide all others."""
@@ -173,8 +206,10 @@ class Switchboard:
         if isinstance(text, str):
             boss.said(hand.name, text)
         if memo.tag == HBT:
-            beat = boss.station(hand.name).hear_beat(memo.load, boss.now())
-            boss.clinic.judge(hand.name, health.Evidence(beat=beat))
+            station = boss.station(hand.name)
+            beat = station.hear_beat(memo.load, boss.now())
+            if not boss.clinic.beat(hand, station, beat):
+                boss.clinic.judge(hand.name, health.Evidence(beat=beat))
         if memo.tag == RDY or memo.load.get("ready") is True:
             boss.feed(hand.name, r.SaidReady("memo"))
 

@@ -14,12 +14,14 @@ import inspect
 import os
 import sys
 import traceback
+from math import inf
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from hiod.base.crewdoms import Bossage, Posting
 from hiod.base.doing import Doist, doify
 from hiod.base.multidoing import Crewer
+from hiod.base.waiting import Waiter
 from hiod.core.uxd.peermemoing import PeerMemoer
 from hiod.core.uxd.uxding import bindMailbox
 from hiod.hand import words
@@ -28,14 +30,53 @@ from hiod.host.packets import BAD_START
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
+    from hiod.base.deeding import Deed
+
 _UNCAUGHT = 1
 _INTERRUPTED = 130
+
+WARM_BEATS = 40
+"""So many heartbeats are said in the launcher: code is specialised when it has run a few times."""
 
 _kept: list[Any] = []
 
 
 class HandDoist(Doist):
-    """The Doist of a hand: it stops when only the Crewer is left of several Doers."""
+    """The Doist of a hand: it stops when only the Crewer is left of several Doers.
+
+    It sends the Crewer's heartbeats while it rests: a turn for each would cost an idle hand
+    several times as much.
+    """
+
+    def __init__(self, *, doers: Sequence[Any], **kwa: Any) -> None:
+        super().__init__(doers=doers, **kwa)
+        self._crewer: Crewer = doers[0]
+        self._crewer.beatAside()
+
+    def rest(self, timeout: float | None) -> list[Deed]:
+        """Wait, and say each heartbeat when it is due."""
+        crewer, wait, clock = self._crewer, self._waiter.wait, self._clock
+        at = crewer.asideAt()
+        if at == inf:
+            return wait(timeout)
+        moment = self._ticks.moment(at)
+        until = -inf if timeout == 0.0 else min(self._due_at, self._limit_at)
+        now = clock()
+        while True:
+            if now >= moment:
+                late = now - moment
+                self.lagMax = max(self.lagMax, late)
+                self.cycles += 1
+                at = crewer.sayAside(at if late < self._tock else at + late)
+                if at == -inf:  # it takes a turn
+                    return wait(0.0)
+                moment = self._ticks.moment(at)
+            ready = wait(max(0.0, min(until, moment) - now))
+            if ready or until <= moment or self._woken or self._halted:
+                return ready
+            now = clock()
+            if now < moment:
+                return ready
 
     def ended(self, doer: Any) -> None:
         """Stop after the last Doer besides the Crewer; a hand of only a Crewer goes on."""
@@ -55,6 +96,25 @@ class DoersError(Exception):
     def __init__(self, ref: str, message: str) -> None:
         self.ref = ref
         super().__init__(message)
+
+
+class _Rush(Waiter):
+    """A waiter for whom time passes at once, with the clock to go by."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._now = 0.0
+
+    def clock(self) -> float:
+        """Return the seconds that were to be waited so far."""
+        return self._now
+
+    def wait(self, timeout: float | None) -> list[Any]:
+        """Return who has something ready now; if nobody has, the time has passed."""
+        ready = super().wait(0.0)
+        if not ready:
+            self._now += timeout or 0.0
+        return ready
 
 
 def warm_up(scratch: str) -> None:
@@ -79,15 +139,25 @@ def warm_up(scratch: str) -> None:
         "addr": addr,
         "boss": {"name": "boss", "addr": boss, "pid": os.getpid()},
     }
+    ack = {"tag": "ACK", "name": "boss", "load": {"tag": "REG", "name": "warm", "addr": addr}}
     book = {"tag": "BOK", "name": "boss", "load": {"boss": boss, "warm": addr}}
     end = {"tag": "END", "name": "boss", "load": {"v": 1, "gen": 1, "seq": 1}}
     speaker = PeerMemoer(name="boss", fd=bindMailbox(boss).detach(), reopen=True)
+
+    def act(tock: float = 0.0, **_: Any) -> Iterator[float]:
+        """Play the boss."""
+        yield tock
+        for memo in (ack, book, *[None] * WARM_BEATS, end):
+            if memo is not None:
+                speaker.memoit(Crewer.tojson(memo), addr)
+            speaker.service()
+            yield tock
+
     try:
         doers = make_doers(order, bindMailbox(addr).detach())
-        for memo in (book, end):
-            speaker.memoit(Crewer.tojson(memo), addr)
-        speaker.serviceAllTx()
-        doist = HandDoist(name="warm", real=True, limit=1.0, doers=doers)
+        doers.append(doify(act, tock=doers[0].posting.beat_s))
+        rush = _Rush()
+        doist = HandDoist(name="warm", real=True, doers=doers, clock=rush.clock, waiter=rush)
         doist.do()
     finally:
         speaker.close()

@@ -32,6 +32,7 @@ __all__ = [
     "next_check_at",
     "patience_s",
     "steps",
+    "still_well",
     "suspect",
 ]
 
@@ -170,6 +171,7 @@ RANK = {"note": 1, "dump": 2, "restart": 3}
 
 _STOPPED = frozenset("Tt")
 _ENDED = frozenset("ZXx")  # how a process ended is told by others, at once
+_AMISS = _STOPPED | _ENDED
 
 
 def begin(now: float, *, beats: bool) -> HealthState:
@@ -225,8 +227,49 @@ def judge(
     return state, state.verdict, state.why
 
 
+def still_well(
+    state: HealthState,
+    now: float,
+    limits: Health,
+    *,
+    beat: Beat | None = None,
+    sample: Sample | None = None,
+) -> HealthState | None:
+    """Return what :func:`judge` makes of a beat or a look at a hand that was well and still is.
+
+    None when it may make more of it: then judge is to be asked. This is for what comes all day
+    long and says nothing new; only the time of the next check is to be asked for after a beat.
+    """
+    beats_from = state.beats_from
+    if (
+        state.verdict is not Verdict.OK
+        or state.leaning is not None
+        or state.why
+        or (state.beats and now - beats_from >= _suspect_s(limits))
+    ):
+        return None
+    if beat is None:
+        beat = state.beat
+    elif beat.at > beats_from:
+        beats_from = beat.at
+    if sample is None:
+        sample = state.sample
+    if (beat is not None and beat.lag_s > limits.lag_s) or (
+        sample is not None
+        and (sample.frozen or sample.status in _AMISS or _over(sample, limits, was=False))
+    ):
+        return None
+    return HealthState(
+        state.beats, state.since, state.acts_from, beats_from, beat=beat, sample=sample
+    )
+
+
 def next_check_at(state: HealthState, now: float, limits: Health) -> float:
     """Return when time alone may change the verdict or bring a step: later than ``now``, or inf."""
+    if state.beats and state.verdict is Verdict.OK:
+        suspect_at = state.beats_from + _suspect_s(limits)
+        if suspect_at > now:
+            return suspect_at
     marks = [step.at for step in ladder(state, limits)]
     if state.beats:
         missed_s = _missed_s(limits)

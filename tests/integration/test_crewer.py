@@ -1,5 +1,6 @@
 """A daemon's hand in this process: its Crewer on an inherited mailbox, the boss played by hand."""
 
+import math
 import os
 import shutil
 import signal
@@ -11,6 +12,7 @@ import pytest
 from hiod.base.crewing import ack, bok, end, hey, read, tagOf, write
 from hiod.base.doing import Doer, Doist, doify
 from hiod.base.multidoing import Bossage, CrewDoer, Crewer, Posting
+from hiod.core.memo.gramming import parse
 from hiod.core.memo.memoing import Memoer
 from hiod.core.uxd.uxding import bindMailbox
 
@@ -473,3 +475,72 @@ def test_an_idle_hand_sleeps(hand):
 
     assert hand.crewer.registered
     assert doist.cycles < 10
+
+
+def test_a_beat_is_said_aside_once_nothing_else_is_to_be_said(make):
+    hand = make(beat_s=0.25)
+    hand.begin(Store(crewer=hand.crewer))
+    hand.crewer.beatAside()
+    assert hand.crewer.asideAt() == math.inf  # not registered
+    hand.register()
+    hand.boss.hear()
+
+    at = hand.crewer.asideAt()
+    then = hand.crewer.sayAside(at)
+
+    (beat,) = hand.boss.hear()
+    memo = read(beat)
+    assert (memo.tag, memo.name, memo.load["status"]) == ("HBT", "alpha", "empty")
+    assert (then, hand.crewer.asideAt()) == (at + 0.25, at + 0.25)
+    assert hand.crewer.dueAt() == math.inf  # no turn is wanted for it
+    hand.crewer.status("full")
+    assert hand.crewer.asideAt() == math.inf
+
+
+def test_beats_said_aside_are_whole_memos_of_their_own(make):
+    hand = make(beat_s=0.25)
+    hand.begin()
+    hand.crewer.beatAside()
+    hand.register()
+    hand.boss.hear()
+
+    hand.crewer.sayAside(hand.crewer.asideAt())
+    hand.crewer.sayAside(hand.crewer.asideAt())
+
+    grams = [hand.boss.sock.recv(65536) for _ in range(2)]
+    ids = [parse(gram)[1] for gram in grams]
+    assert len(set(ids)) == 2
+    assert {len(mid) for mid in ids} == {24}
+    assert [read(gram[32:].decode()).load["seq"] for gram in grams] == [2, 3]
+    assert hand.crewer.memosSent == 3  # with the REG
+
+
+def test_a_beat_that_finds_no_room_waits_in_the_outbox_like_any_memo(make):
+    hand = make(beat_s=0.25)
+    hand.begin()
+    hand.crewer.beatAside()
+    hand.register()
+    hand.boss.hear()
+    while hand.crewer.sayAside(hand.crewer.asideAt()) > -math.inf:
+        pass  # until the boss's queue is full
+
+    assert hand.crewer.outboxDepth == 1
+    hand.boss.hear()
+    hand.turn()
+    assert tags(hand.boss.hear()) == ["HBT"]
+
+
+def test_a_crewer_that_sends_in_its_own_way_sees_its_beats(make):
+    class Own(Crewer):
+        def memoit(self, memo, dst, vid=None, key=None):
+            return super().memoit(memo, dst, vid, key)
+
+    hand = make(beat_s=0.25)
+    hand.crewer = Own()
+    hand.crewer.assign(hand.posting)
+    hand.begin()
+    hand.crewer.beatAside()
+    hand.register()
+
+    assert hand.crewer.asideAt() == math.inf
+    assert hand.crewer.dueAt() < math.inf

@@ -510,6 +510,28 @@ class Memoer(Tymee):
         ):
             self._drop(reason, src, cred)
 
+    def receiveAside(self, hear: Callable[[bytes, Any, Cred, float], bool], now: float) -> bool:
+        """Read one datagram and offer it to ``hear``; True when it took it for a whole memo.
+
+        False when there is none, and when ``service`` is to go on with it.
+
+        Parameters:
+            hear: called with the datagram, its source and sender, and ``now``.
+            now: present time in seconds.
+        """
+        try:
+            got = self.receiveCred()
+        except OSError:
+            return False  # service meets it, too
+        data, src, cred = got
+        if cred is not None and hear(data, src, cred, now):
+            self.memosReceived += 1
+            return True
+        if data or src is not None or cred is not None:
+            for reason, whence, who in self._intake.read(self, lambda: got, 1, 0, now):
+                self._drop(reason, whence, who)
+        return False
+
     def _receive_echo(self) -> tuple[bytes, Any, Cred | None]:
         """Return what was sent here first, then what comes."""
         return (*self.echos.popleft(), None) if self.echos else self.receiveCred()

@@ -10,6 +10,7 @@ from hiod.core.memo.gramming import cut
 
 VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "reassembly.json").read_text())
 CRED = (1, 2, 3)
+MID = b"0A" + b"B" * 22
 
 
 class Reader(Memoer):
@@ -383,3 +384,50 @@ def test_a_long_memo_given_up_leaves_the_memory_to_others():
     whole, _ = one.fuse(10)
 
     assert whole[0][0] == "y" * 12_000
+
+
+def test_a_datagram_that_is_taken_aside_is_a_memo_received_and_nothing_is_left_of_it():
+    reader = Reader()
+    reader.feed.append((*grams("beat", size=99), "a", CRED))
+    offered = []
+
+    took = reader.receiveAside(lambda *given: not offered.append(given), 5.0)
+
+    assert took
+    assert [(src, cred, now) for _, src, cred, now in offered] == [("a", CRED, 5.0)]
+    assert (reader.memosReceived, reader.feed) == (1, [])
+    reader.service()
+    assert not reader.inbox
+
+
+@pytest.mark.parametrize("cred", [CRED, None])
+def test_a_datagram_that_is_not_taken_aside_goes_the_usual_way(cred):
+    reader = Reader()
+    reader.feed += [
+        (*grams("one", size=99), "a", cred),
+        (*grams("two", size=99, mid=MID), "a", cred),
+    ]
+
+    assert not reader.receiveAside(lambda *_: False, 5.0)
+    reader.service()
+
+    assert [rx[0] for rx in reader.inbox] == ["one", "two"]
+    assert reader.memosReceived == 2
+
+
+def test_what_is_no_gram_is_counted_though_it_was_looked_at_aside():
+    reader = Reader()
+    reader.feed.append((b"nonsense", "a", CRED))
+
+    assert not reader.receiveAside(lambda *_: False, 5.0)
+
+    assert [(src, cred) for _, src, cred in reader.told] == [("a", CRED)]
+    assert sum(reader.drops.values()) == 1
+
+
+def test_nothing_there_is_nothing_taken_aside():
+    reader = Reader()
+
+    assert not reader.receiveAside(lambda *_: True, 5.0)
+
+    assert (reader.memosReceived, reader.drops) == (0, {})

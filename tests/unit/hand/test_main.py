@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import functools
+import math
 import sys
 from types import ModuleType
 
 import pytest
+from support.clockwork import Clockwork
 
 from hiod.base.doing import Doer
 from hiod.base.multidoing import CrewDoer, Crewer
-from hiod.hand.main import DoersError, make_doers, posting
+from hiod.hand.main import DoersError, HandDoist, make_doers, posting
 
 
 class Plain(Doer):
@@ -137,3 +139,138 @@ def test_a_wrapped_or_partial_factory_is_asked_what_it_wraps(crewapp):
 
     assert first.crewer is crewer
     assert second.crewer is crewer
+
+
+class Beating(Doer):
+    """Stands in for a Crewer of which only the heartbeats are of interest, one every 5 s."""
+
+    def __init__(self, *, heard=True):
+        super().__init__(tock=math.inf)
+        self.heard = heard
+        self.at = 5.0
+        self.said = []
+        self.runs = 0
+
+    def beatAside(self):
+        return
+
+    def asideAt(self):
+        return self.at
+
+    def sayAside(self, tyme):
+        self.said.append(tyme)
+        self.at = tyme + 5.0
+        if self.heard:
+            return self.at
+        self.wake()
+        return -math.inf
+
+    def recur(self, tyme):
+        self.runs += 1
+        return False
+
+
+@pytest.fixture
+def clockwork():
+    return Clockwork()
+
+
+@pytest.fixture
+def make(clockwork):
+    def made(*doers, limit=21.0):
+        return HandDoist(
+            real=True, doers=doers, limit=limit, clock=clockwork.clock, waiter=clockwork
+        )
+
+    return made
+
+
+def test_an_idle_hand_beats_without_a_turn(make) -> None:
+    crewer = Beating()
+
+    doist = make(crewer)
+    doist.do()
+
+    assert crewer.said == [5.0, 10.0, 15.0, 20.0]
+    assert crewer.runs == 1  # at the start
+    assert doist.cycles == crewer.runs + len(crewer.said)
+    assert doist.tyme == pytest.approx(21.0)
+
+
+def test_a_busy_hand_beats_between_its_turns(make) -> None:
+    crewer, busy = Beating(), Plain()
+
+    make(crewer, busy).do()
+
+    assert crewer.said == [5.0, 10.0, 15.0, 20.0]
+
+
+def test_a_hand_that_never_waits_beats_all_the_same(make, clockwork) -> None:
+    class Slow(Doer):
+        def recur(self, tyme):
+            clockwork.stall(0.5)
+            return False
+
+    crewer = Beating()
+    make(crewer, Slow()).do()
+
+    assert len(crewer.said) == 4
+    assert all(abs(at - 5.0 * (n + 1)) < 0.51 * (n + 1) for n, at in enumerate(crewer.said))
+
+
+def test_a_beat_that_comes_late_says_so_and_the_next_is_a_whole_time_later(make, clockwork) -> None:
+    crewer, sleeper = Beating(), Sleeping()
+    doist = make(crewer, sleeper, limit=14.0)
+    sleeper.seen = lambda: clockwork.stall(3.0 if clockwork.elapsed == 4.0 else 0.0)
+    clockwork.at(4.0, lambda: doist.wake(sleeper))
+
+    doist.do()
+
+    assert crewer.said == [7.0, 12.0]
+    assert doist.lagMax == pytest.approx(2.0)
+
+
+def test_a_beat_that_cannot_leave_takes_a_turn(make) -> None:
+    crewer = Beating(heard=False)
+
+    make(crewer, limit=6.0).do()
+
+    assert crewer.runs == 2
+
+
+def test_what_wakes_a_doer_while_a_beat_is_due_is_not_lost(make, clockwork) -> None:
+    crewer, sleeper = Beating(), Sleeping()
+    doist = make(crewer, sleeper, limit=6.0)
+    clockwork.at(5.0, lambda: doist.wake(sleeper))
+
+    doist.do()
+
+    assert (crewer.said, sleeper.tymes) == ([5.0], [0.0, 5.0])
+
+
+def test_a_memo_that_comes_between_two_beats_is_read_at_once(make, clockwork) -> None:
+    crewer, reader = Beating(), Sleeping(fds=(7,))
+    clockwork.at(7.0, lambda: clockwork.ready.add(7))
+    reader.seen = lambda: clockwork.ready.clear()
+
+    make(crewer, reader, limit=11.0).do()
+
+    assert (crewer.said, reader.tymes) == ([5.0, 10.0], [0.0, 7.0])
+
+
+class Sleeping(Doer):
+    """Sleeps until it is woken, or a descriptor is ready."""
+
+    def __init__(self, fds=()):
+        super().__init__(tock=math.inf)
+        self._awaited = fds
+        self.tymes = []
+        self.seen = lambda: None
+
+    def fds(self):
+        return self._awaited
+
+    def recur(self, tyme):
+        self.tymes.append(tyme)
+        self.seen()
+        return False

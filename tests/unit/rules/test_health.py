@@ -21,6 +21,7 @@ from hiod.rules.health import (
     next_check_at,
     patience_s,
     steps,
+    still_well,
     suspect,
 )
 from hiod.rules.specs import Health
@@ -541,3 +542,57 @@ def test_who_beats_already_gains_no_time_by_being_expected_to() -> None:
 
 def test_patience_is_the_time_of_the_beats_that_may_be_missed() -> None:
     assert patience_s(LIMITS) == 15.0
+
+
+@given(histories, health, st.booleans(), look)
+def test_what_says_nothing_new_is_taken_as_a_judgement_would(history, limits, beats, last) -> None:
+    bench = lived(history, limits, beats=beats)
+    before, was_suspect = bench.state, suspect(bench.state, bench.now + last[0], limits)
+    after_s, beat, sample, _ = last
+    now = bench.now + after_s
+    beat = None if beat is None else replace(beat, at=now)
+    sample = None if sample is None else replace(sample, at=now)
+
+    quick = still_well(before, now, limits, beat=beat, sample=sample)
+
+    if quick is not None:
+        whole, verdict, why = judge(before, Evidence(beat, sample), now, limits)
+        assert (quick, Verdict.OK, ()) == (whole, verdict, why)
+        assert not was_suspect
+        assert not suspect(quick, now, limits)
+        assert steps(quick, now, limits) == ()
+
+
+def test_a_beat_and_a_look_in_time_need_no_judgement() -> None:
+    state = begin(0.0, beats=True)
+
+    beaten = still_well(state, 5.0, LIMITS, beat=Beat(5.0, lag_s=0.01))
+    seen = still_well(beaten, 6.0, LIMITS, sample=replace(SLEEPS, at=6.0))
+
+    assert beaten.beats_from == 5.0
+    assert seen == replace(beaten, sample=replace(SLEEPS, at=6.0))
+
+
+@pytest.mark.parametrize(
+    ("now", "witness"),
+    [
+        (5.5, {"beat": Beat(5.5)}),  # it was late, so it is a suspect
+        (5.0, {"beat": Beat(5.0, lag_s=2.1)}),
+        (5.0, {"sample": Sample(5.0, status="T")}),
+        (5.0, {"sample": Sample(5.0, status="X")}),
+        (5.0, {"sample": Sample(5.0, frozen=True)}),
+        (5.0, {"sample": Sample(5.0, rss_bytes=2)}),
+    ],
+)
+def test_whatever_may_change_a_verdict_is_judged(now, witness) -> None:
+    state = begin(0.0, beats=True)
+
+    assert still_well(state, now, replace(LIMITS, rss_max=1), **witness) is None
+
+
+def test_a_hand_that_was_not_well_is_judged() -> None:
+    bench = Bench()
+    bench.looks(2, 5.0, beat=Beat(0.0, lag_s=9.0))
+    assert bench.state.verdict is Verdict.LAGGING
+
+    assert still_well(bench.state, bench.now + 1, LIMITS, beat=Beat(bench.now + 1)) is None
