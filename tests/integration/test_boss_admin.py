@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -765,6 +766,54 @@ def test_each_role_may_do_what_the_table_says_and_no_more(
     assert {name: row["pid"] for name, row in crew.rows().items()} == {
         name: row["pid"] for name, row in before.items()
     }
+
+
+@contextlib.contextmanager
+def line_as(path: Path, uid: int) -> Iterator[Callable[..., dict[str, Any]]]:
+    """Connect as somebody else; gives a function that asks over that one connection."""
+    with socket.socket(socket.AF_UNIX) as line:
+        os.setegid(uid)
+        os.seteuid(uid)
+        try:
+            line.connect(str(path))
+        finally:
+            os.seteuid(0)
+            os.setegid(0)
+        with line.makefile("rwb", buffering=0) as file:
+
+            def ask(method: str, **parameters: Any) -> dict[str, Any]:
+                request = {"method": method, "parameters": parameters}
+                file.write(json.dumps(request).encode() + b"\n")
+                return dict(json.loads(file.readline()))
+
+            yield ask
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can be somebody else")
+@pytest.mark.parametrize("how", ["apply", "SIGHUP"])
+def test_changed_rules_hold_for_open_connections_too(bosses: Callable[[], Boss], how: str):
+    boss = bosses()
+    main = boss.config / "hiod.toml"
+    main.write_text('[admin]\noperate = ["5002"]\n')
+    for folder in (boss.home.parent, boss.home):
+        folder.chmod(0o755)
+    boss.start()
+    boss.admin_socket.chmod(0o666)
+    with line_as(boss.admin_socket, 5002) as former, line_as(boss.admin_socket, 5003) as later:
+        assert former("about")["parameters"]["role"] == "operate"
+        assert later("list")["error"] == "io.hiod.Boss.NotPermitted"
+
+        main.write_text('[admin]\nread = ["5003", "nobody-of-that-name"]\n')
+        if how == "apply":
+            boss.ask("apply")
+        else:
+            assert boss.process is not None
+            boss.process.send_signal(signal.SIGHUP)
+        boss.event("config.reloaded")
+
+        assert former("about")["parameters"]["role"] == "none"
+        assert later("list")["parameters"]["hands"] == []
+    assert boss.events("admin.unknown")[-1]["facts"]["who"] == "nobody-of-that-name"
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can be somebody else")
