@@ -20,6 +20,7 @@ if [ -n "${TREE:-}" ]; then
 else
 	DESTDIR=$tree PREFIX=/usr PYTHON=$PYTHON "$here/install.sh" install
 fi
+rm -f "$tree/usr/lib/hiod/directories" # dpkg knows by itself
 chmod 755 "$tree"
 mkdir "$tree/DEBIAN"
 read -r minor next <<<"$("$PYTHON" -c 'import sys; v = sys.version_info; print(f"{v[0]}.{v[1]} {v[0]}.{v[1] + 1}")')"
@@ -73,6 +74,7 @@ remove)
 purge)
 	rm -rf /etc/hiod /var/lib/hiod /run/hiod
 	userdel hiod 2>/dev/null || true
+	groupdel hiod 2>/dev/null || true # it stays behind when it has members
 	;;
 *) exit 0 ;;
 esac

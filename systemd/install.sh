@@ -18,11 +18,24 @@ PREFIX=${PREFIX:-/usr/local}
 PYTHON=${PYTHON:-/usr/bin/python3}
 PIP=${PIP:-$PYTHON -m pip}
 home=$PREFIX/lib/hiod
+directories=$home/directories # that were made, by this or an earlier installation, longest first
+new_directories=()
 catalog=$PREFIX/lib/systemd/catalog/hiod.catalog
 
 put() { # MODE SOURCE TARGET: a text file, its paths set for PREFIX
+	make_way "$3"
 	install -D -m "$1" /dev/null "$DESTDIR$3"
 	sed "s#/usr/lib/hiod/#$home/#g" "$2" >"$DESTDIR$3"
+}
+
+make_way() { # TARGET: note which directories are made for it
+	local folder
+	folder=$(dirname "$1")
+	until [ -e "$DESTDIR$folder" ]; do
+		new_directories+=("$folder")
+		folder=$(dirname "$folder")
+	done
+	mkdir -p "$DESTDIR$(dirname "$1")"
 }
 
 files() { # all that is installed besides the environment: MODE SOURCE TARGET
@@ -58,6 +71,8 @@ install_all() {
 		exit 1
 		;;
 	esac
+	[ ! -e "$DESTDIR$directories" ] || mapfile -t new_directories <"$DESTDIR$directories"
+	make_way "$home"
 	rm -rf "$DESTDIR$home"
 	"$PYTHON" -m venv --without-pip "$DESTDIR$home"
 	rm -f "$DESTDIR$home"/bin/[Aa]ctivate*
@@ -74,15 +89,17 @@ install_all() {
 	while read -r name module; do
 		printf '#!%s/bin/python3 -P\nimport sys\nfrom %s import main\nsys.exit(main())\n' \
 			"$home" "$module" | install -D -m 755 /dev/stdin "$DESTDIR$home/bin/$name"
-		mkdir -p "$DESTDIR$PREFIX/bin"
+		make_way "$PREFIX/bin/$name"
 		ln -sf "$home/bin/$name" "$DESTDIR$PREFIX/bin/$name"
 	done <<-SCRIPTS
 		hiod hiod.boss.main
 		hiodctl hiod.ctl.main
 	SCRIPTS
-	files | while read -r mode from to; do put "$mode" "$source/$from" "$to"; done
+	while read -r mode from to; do put "$mode" "$source/$from" "$to"; done < <(files)
+	make_way "$catalog"
 	install -D -m 644 /dev/null "$DESTDIR$catalog"
 	PYTHONPATH=$site "$PYTHON" -B "$here/make_catalog.py" >"$DESTDIR$catalog"
+	printf '%s\n' "${new_directories[@]}" | sort -ru >"$DESTDIR$directories"
 	[ -n "$DESTDIR" ] || acquaint
 }
 
@@ -104,8 +121,12 @@ uninstall_all() {
 	fi
 	files | while read -r _ _ to; do rm -f "$DESTDIR$to"; done
 	rm -f "$DESTDIR$catalog" "$DESTDIR$PREFIX/bin/hiod" "$DESTDIR$PREFIX/bin/hiodctl"
+	[ ! -e "$DESTDIR$directories" ] || mapfile -t new_directories <"$DESTDIR$directories"
 	rm -rf "$DESTDIR$home"
-	find "$DESTDIR$PREFIX/share/hiod" -depth -type d -empty -delete 2>/dev/null || true
+	local folder
+	for folder in "${new_directories[@]}"; do
+		[ -z "$folder" ] || rmdir --ignore-fail-on-non-empty "$DESTDIR$folder" 2>/dev/null || true
+	done
 	if [ -z "$DESTDIR" ] && [ -d /run/systemd/system ]; then
 		journalctl --update-catalog
 		systemctl daemon-reload

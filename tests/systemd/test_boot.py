@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from support.blocks import run_by
 from support.nspawn import CREW
 
 if TYPE_CHECKING:
@@ -64,7 +65,9 @@ def test_a_user_runs_a_crew_of_their_own(machine: Machine, alice: Callable[..., 
     alice("mkdir", "-p", "/home/alice/.config/hiod/crew.d")
     machine.write("/home/alice/.config/hiod/crew.d/mine.toml", CREW)
 
-    alice("systemctl", "--user", "enable", "--now", "hiod.socket", "hiod.service")
+    for block in run_by("docs/systemd.md", __file__):
+        for line, _ in block.steps if block.how == "run by" else ():
+            alice("sh", "-c", line)
 
     alice("hiodctl", "--user", "wait", "ticker")
     before = machine.out("pgrep", "-u", "alice", "-f", "hiod-hand")

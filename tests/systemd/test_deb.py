@@ -55,6 +55,7 @@ def test_a_package_lives_through_install_upgrade_removal_and_purge(
     assert bare.show("hiod", "ActiveState") == "active"
     bare.write("/etc/hiod/crew.d/ticker.toml", CREW)
     bare.run("systemctl", "reload", "hiod")
+    bare.run("useradd", "--groups", "hiod", "carol")
     before, boss = bare.hands(), bare.main_pid()
 
     bare.run(*DPKG, "-i", f"/root/{new}")
@@ -71,3 +72,4 @@ def test_a_package_lives_through_install_upgrade_removal_and_purge(
     assert not (bare.root / "etc/hiod").exists()
     assert not (bare.root / "var/lib/hiod").exists()
     assert bare.run("id", "hiod", check=False).returncode != 0
+    assert bare.run("getent", "group", "hiod", check=False).returncode != 0

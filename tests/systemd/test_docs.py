@@ -1,4 +1,4 @@
-"""The operator's page does what it says, from a machine without hiod's user to its removal."""
+"""The operator's pages do what they say, from a machine without hiod to one without it again."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import os
 import re
 import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from support.blocks import run_by
 from support.nspawn import Machine
 
 if TYPE_CHECKING:
@@ -16,46 +17,115 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/systemd.md").read_text()
-BLOCK = re.compile(r"<!-- (run|write (?P<path>\S+)) -->\n(?P<text>(?:    .*\n|\n(?=    ))+)")
+# What a person has on PATH, where a test is root already, and where pip finds everything.
+SHELL = """\
+set -e
+cd /root/hiod
+PATH=/usr/local/sbin:/usr/local/bin:$PATH
+export PIP=/root/pip
+"""
+# Directories in which an installation leaves something, and nobody else at that time.
+TOUCHED = ("/usr/local", "/usr/lib/systemd", "/etc", "/var/lib/hiod", "/run/hiod")
+OF_THE_SYSTEM = re.compile(r"/etc/(\.pwd\.lock|g?shadow-?|passwd-?|group-?|subuid-?|subgid-?)$")
 
 
 @pytest.fixture
-def fresh(staged: Path) -> Iterator[Machine]:
-    """Give a machine into which hiod's tree was unpacked and nothing else was done."""
-    machine = Machine(staged)
-    yield machine
-    machine.close()
+def fresh(staged: Path, tmp_path: Path) -> Iterator[Machine]:
+    """Give a machine that has never heard of hiod, with its source and a person called USER."""
+    empty = tmp_path / "empty"
+    empty.mkdir(mode=0o755)
+    machine = Machine(empty)
+    try:
+        (site,) = (staged / "usr/lib/hiod/lib").glob("python3.*/site-packages")
+        machine.bring_source(site)
+        machine.write("/usr/local/sbin/sudo", '#!/bin/sh\nexec "$@"\n')
+        machine.run("chmod", "755", "/usr/local/sbin/sudo")
+        machine.run("useradd", "USER", "--badname")
+        yield machine
+    finally:
+        machine.close()
+
+
+def tree(machine: Machine) -> set[str]:
+    """Return all that lies where an installation leaves something."""
+    found = machine.run("find", *TOUCHED, check=False).stdout.splitlines()
+    return {path for path in found if not OF_THE_SYSTEM.search(path)}
 
 
 def test_the_page_s_commands_work_in_their_order(fresh: Machine) -> None:
-    done = []
+    before = tree(fresh)
+    done: list[str] = []
+    hands: dict[str, Any] = {}
 
-    for block in BLOCK.finditer(PAGE):
-        lines = [line[4:] for line in block["text"].splitlines()]
-        if block["path"]:
-            fresh.write(block["path"], "\n".join(lines) + "\n")
+    for block in run_by("docs/systemd.md", __file__):
+        if block.how == "write":
+            fresh.write(block.what, "\n".join(block.lines) + "\n")
             continue
-        for line in lines:
-            fresh.run("sh", "-c", line)
+        for line, _ in block.steps:
+            fresh.run("sh", "-c", SHELL + line)
             done.append(line)
+            if line == "systemctl reload hiod":
+                hands = fresh.hands()
+                assert hands["hello"]["state"] == "ready"
+            elif line == "sudo systemctl restart hiod":
+                assert fresh.hands()["hello"]["pid"] == hands["hello"]["pid"]
+            elif line == "hiodctl restart --rolling '*'":
+                assert fresh.hands()["hello"]["pid"] != hands["hello"]["pid"]
+            elif line == "sudo make uninstall":
+                assert not fresh.run("pgrep", "-u", "hiod", check=False).stdout
+                assert (fresh.root / "etc/hiod/crew.d/hello.toml").exists()
+                assert (fresh.root / "var/lib/hiod/hiod.db").exists()
 
-    assert "systemctl reload hiod" in done
-    assert fresh.hands()["hello"]["state"] == "ready"
+    assert done[-1] == "sudo groupdel hiod"
+    assert tree(fresh) == before
+    for database in ("passwd", "group"):
+        assert fresh.run("getent", database, "hiod", check=False).returncode == 2
+    known = fresh.run("systemctl", "list-unit-files", "hiod*", check=False).stdout
+    assert "0 unit files listed." in known
+
+
+def test_the_readme_s_installations_work(tmp_path: Path) -> None:
+    for_me, for_all = run_by("README.md", __file__)
+    ((line, _),) = for_all.steps
+    assert ("sudo " + line) in PAGE  # so it is run above
+
+    environ = {**os.environ, "HOME": str(tmp_path)}
+    for line, _ in for_me.steps:
+        asked = f"{line} && command -v hiodctl && hiodctl --version"
+        done = subprocess.run(
+            ["bash", "-c", asked], cwd=ROOT, env=environ, capture_output=True, text=True, check=True
+        )
+        assert f"{tmp_path}/hiod/bin/hiodctl\n" in done.stdout
+
+
+def test_a_directory_that_is_missing_is_made_again_as_the_page_says(hiod: Machine) -> None:
+    hiod.run("systemctl", "stop", "hiod")
+    hiod.run("mv", "/var/lib/hiod/tmp", "/var/lib/hiod/away")
+
+    assert hiod.run("systemctl", "start", "hiod", check=False).returncode != 0
+    assert "226/NAMESPACE" in hiod.run("systemctl", "status", "hiod", check=False).stdout
+    hiod.run("systemctl", "stop", "hiod")
+
+    hiod.run("systemd-tmpfiles", "--create", "hiod.conf")
+    hiod.run("systemctl", "start", "hiod")
+    assert hiod.hands()["ticker-0"]["state"] in {"registering", "ready"}
+    hiod.run("rm", "-r", "/var/lib/hiod/away")
 
 
 def test_what_is_installed_is_taken_away_and_nothing_else(tmp_path: Path, staged: Path) -> None:
-    tree = tmp_path / "tree"
-    subprocess.run(["cp", "-a", f"{staged}/.", tree], check=True)
-    (tree / "usr/bin").mkdir(exist_ok=True)
-    (tree / "usr/bin/other").touch()
+    place = tmp_path / "tree"
+    subprocess.run(["cp", "-a", f"{staged}/.", place], check=True)
+    (place / "usr/bin/other").touch()
 
     subprocess.run(
         [ROOT / "systemd/install.sh", "uninstall"],
-        env={**os.environ, "DESTDIR": str(tree), "PREFIX": "/usr"},
+        env={**os.environ, "DESTDIR": str(place), "PREFIX": "/usr"},
         check=True,
     )
 
-    assert [one for one in tree.rglob("*") if not one.is_dir()] == [tree / "usr/bin/other"]
+    # The directory in which a stranger's file lies stays with it; /usr was there before.
+    left = {str(one.relative_to(place)) for one in place.rglob("*")}
+    assert left == {"usr", "usr/bin", "usr/bin/other"}
 
 
 def test_every_setting_of_the_unit_that_the_page_names_is_there() -> None:
