@@ -3,6 +3,10 @@
 Acts on an order in which the boss has decided everything; decides only what to say when a step
 is refused. Invariants: no frame of the launcher is ever continued, and user code finds nothing of
 the launcher's: no descriptor, no signal handler, no exit callback.
+
+All that runs here writes to pages that hands share until then, if only to count references, and
+makes them the hand's own for ever. So it goes the short way: no closures, and nothing of the
+library that is written in Python where a loop or a call into C does.
 """
 
 from __future__ import annotations
@@ -33,7 +37,7 @@ from hiod.host.packets import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 _FREE = 7
 """The first descriptor that is a hand's own."""
@@ -122,15 +126,16 @@ def _live(raw: bytes, ground: Ground, *, mailbox: bool) -> int:
     try:
         order: dict[str, Any] = orjson.loads(raw)
         name, generation = str(order["name"]), int(order["generation"])
-        steps = _steps(order, ground)
     except (ValueError, TypeError, KeyError) as ex:
         words.say_refusal(WORDS_FD, "order", "read the order", ex)
         return BAD_START
-    for step, doing, act in steps:
+    for step, doing, act in _STEPS:
         try:
-            act()
+            act(order, ground)
         # An order whose values are of the wrong type is the boss's mistake: say so and end.
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as ex:
+            if step == "log":
+                doing = f"log to {_log(order)}"  # noqa: PLW2901 - what it is about
             words.say_refusal(WORDS_FD, step, doing, ex)
             return BAD_START
     if order.get("command"):
@@ -139,32 +144,27 @@ def _live(raw: bytes, ground: Ground, *, mailbox: bool) -> int:
     return _work(order, ground, mailbox=mailbox)
 
 
-def _steps(
-    order: dict[str, Any], ground: Ground
-) -> Sequence[tuple[str, str, Callable[[], object]]]:
-    """Return the steps in their order: name, what it does in words, the doing."""
-    log = str(order.get("log") or "inherit")
-    state_dir = order.get("state_dir")
-    return (
-        ("cgroup", "enter its cgroup", lambda: _enter_cgroup(order.get("cgroup"))),
-        ("session", "begin a session", os.setsid),
-        ("umask", "set its umask", lambda: os.umask(int(order.get("umask", 0o027)))),
-        ("state_dir", "make its state directory", lambda: _make(state_dir)),  # the log may be there
-        ("log", f"log to {log}", lambda: _open_log(log, order)),
-        ("cwd", "enter its working directory", lambda: _enter(order.get("cwd"))),
-        ("rlimits", "set its limits", lambda: _limit(order.get("rlimits") or {}, ground)),
-        ("nice", "set its niceness", lambda: _nice(order.get("nice"))),
-        ("environ", "make its environment", lambda: _surround(order)),
-    )
-
-
-def _enter_cgroup(path: str | None) -> None:
+def _enter_cgroup(order: dict[str, Any], _ground: Ground) -> None:
+    path = order.get("cgroup")
     if path:
         kin.write(f"{path}/cgroup.procs", b"0")
 
 
-def _open_log(log: str, order: dict[str, Any]) -> None:
+def _begin_session(_order: dict[str, Any], _ground: Ground) -> None:
+    os.setsid()
+
+
+def _set_umask(order: dict[str, Any], _ground: Ground) -> None:
+    os.umask(int(order.get("umask", 0o027)))
+
+
+def _log(order: dict[str, Any]) -> str:
+    return str(order.get("log") or "inherit")
+
+
+def _open_log(order: dict[str, Any], _ground: Ground) -> None:
     """Point stdout and stderr where the order says; one stream serves both, as in systemd."""
+    log = _log(order)
     if log == "inherit":
         return
     if log == "journal":
@@ -194,31 +194,51 @@ def _journal(name: str, directory: str) -> int:
     return sock.detach()
 
 
-def _make(directory: str | None) -> None:
-    if directory:
-        os.makedirs(directory, mode=0o700, exist_ok=True)  # noqa: PTH103 - see `kin.read`
+def _make_state_dir(order: dict[str, Any], _ground: Ground) -> None:
+    directory = order.get("state_dir")
+    if directory and not os.access(f"{directory}/.", os.F_OK):
+        try:
+            os.mkdir(directory, 0o700)  # noqa: PTH102 - see `kin.read`
+        except FileNotFoundError:
+            os.makedirs(directory, mode=0o700)  # noqa: PTH103 - as above
 
 
-def _enter(directory: str | None) -> None:
+def _enter(order: dict[str, Any], _ground: Ground) -> None:
+    directory = order.get("cwd")
     if directory:
         os.chdir(directory)
 
 
-def _limit(limits: dict[str, Sequence[int]], ground: Ground) -> None:
+def _limit(order: dict[str, Any], ground: Ground) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, ground.nofile)
-    for name, (soft, hard) in limits.items():
-        resource.setrlimit(getattr(resource, f"RLIMIT_{name.upper()}"), (soft, hard))
+    limits: dict[str, Sequence[int]] | None = order.get("rlimits")
+    if limits:
+        for name, (soft, hard) in limits.items():
+            resource.setrlimit(getattr(resource, f"RLIMIT_{name.upper()}"), (soft, hard))
 
 
-def _nice(niceness: int | None) -> None:
+def _nice(order: dict[str, Any], _ground: Ground) -> None:
+    niceness = order.get("nice")
     if niceness is not None and niceness != os.getpriority(os.PRIO_PROCESS, 0):
         os.setpriority(os.PRIO_PROCESS, 0, niceness)
 
 
-def _surround(order: dict[str, Any]) -> None:
+def _surround(order: dict[str, Any], _ground: Ground) -> None:
     """Add the env files, ``env`` and hiod's own variables to what the launcher kept."""
+    given: dict[str, str] = order.get("env") or {}
+    files = order.get("env_file")
+    variables = _with_files(files, given) if files else dict(given)
+    variables |= order.get("environ") or {}
+    if order.get("notify"):
+        variables["NOTIFY_SOCKET"] = order["notify"]
+    for name, value in variables.items():  # `update` would ask abstract classes what it is given
+        os.environ[name] = value
+
+
+def _with_files(files: Sequence[str], given: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables of the env files and ``env``; note what was left out."""
     texts = []
-    for entry in order.get("env_file") or ():
+    for entry in files:
         optional, path = entry.startswith("-"), entry.removeprefix("-")
         try:
             texts.append(kin.read(path).decode("utf-8", "surrogateescape"))
@@ -227,13 +247,24 @@ def _surround(order: dict[str, Any]) -> None:
                 raise
             if not isinstance(ex, FileNotFoundError):
                 words.say_refusal(WORDS_FD, "note", "read the optional env_file", ex, path)
-    variables, notes = environ.compose(texts, order.get("env") or {})
+    variables, notes = environ.compose(texts, given)
     for note in notes:
         words.say(WORDS_FD, "note", f"env_file: {note}")
-    variables |= order.get("environ") or {}
-    if order.get("notify"):
-        variables["NOTIFY_SOCKET"] = order["notify"]
-    os.environ.update(variables)
+    return variables
+
+
+_STEPS: Sequence[tuple[str, str, Callable[[dict[str, Any], Ground], None]]] = (
+    ("cgroup", "enter its cgroup", _enter_cgroup),
+    ("session", "begin a session", _begin_session),
+    ("umask", "set its umask", _set_umask),
+    ("state_dir", "make its state directory", _make_state_dir),  # the log may be there
+    ("log", "log", _open_log),
+    ("cwd", "enter its working directory", _enter),
+    ("rlimits", "set its limits", _limit),
+    ("nice", "set its niceness", _nice),
+    ("environ", "make its environment", _surround),
+)
+"""The steps to user code in their order: name, what it does in words, the doing."""
 
 
 def _execute(order: dict[str, Any], *, mailbox: bool) -> int:
@@ -264,16 +295,19 @@ def _name(ground: Ground, name: str, generation: int) -> None:
     that is its own to write. What it forks in turn inherits the mark. Where writing is not
     allowed (a sandbox without /proc) only the name is less clear.
     """
-    with contextlib.suppress(OSError):
+    blocks = []
+    if ground.mark is not None:
+        address, room = ground.mark
+        blocks.append((address, environ.mark(name, generation, room)))
+    if ground.title is not None:
+        address, room = ground.title
+        blocks.append((address, f"hiod-hand {name}".encode()[: room - 1].ljust(room, b"\0")))
+    try:
         kin.write("/proc/self/comm", name[:_COMM_BYTES].encode())
-    with contextlib.suppress(OSError):
-        if ground.mark is not None:
-            address, room = ground.mark
-            kin.write("/proc/self/mem", environ.mark(name, generation, room), address)
-        if ground.title is not None:
-            address, room = ground.title
-            title = f"hiod-hand {name}".encode()[: room - 1].ljust(room, b"\0")
-            kin.write("/proc/self/mem", title, address)
+        for address, block in blocks:
+            kin.write("/proc/self/mem", block, address)
+    except OSError:
+        return
 
 
 def _work(order: dict[str, Any], ground: Ground, *, mailbox: bool) -> int:

@@ -42,6 +42,9 @@ MAX_QUEUED = 10_000
 UNSURE_S = 1.0
 """So long is waited for a command to be executed or refused, before its process is told anyway."""
 
+WARM_TURNS = 3
+"""So often the life of a hand is rehearsed: code is adapted after it has run a few times."""
+
 _SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER of prctl(2)
 _ARGS, _ENV = 45, 47  # arg_start and env_start, behind the name in /proc/PID/stat
 
@@ -648,7 +651,8 @@ def prepare(scratch: str, cgroup: str | None) -> birth.Ground:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(line_buffering=True, errors="backslashreplace")
-    hand.warm_up(scratch)
+    for _ in range(WARM_TURNS):
+        hand.warm_up(scratch)
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     handled = {number for number in signal.valid_signals() if _handled(number)} | {signal.SIGCHLD}
@@ -659,6 +663,7 @@ def prepare(scratch: str, cgroup: str | None) -> birth.Ground:
     gc.disable()
     sharing.make_immortal(gc.get_objects())
     _kept.extend(sharing.fill_gaps())
+    sharing.fill_heap()
     gc.freeze()
     return birth.Ground(
         nofile=nofile,

@@ -11,10 +11,11 @@ from __future__ import annotations
 import ctypes
 import gc
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 _IMMORTAL = 0xFFFFFFFF
 """The count at which CPython 3.12 and 3.13 stop counting (PEP 683)."""
@@ -24,8 +25,20 @@ _KNOWN = ((3, 12), (3, 13))
 
 _LARGEST = 512  # bytes of an object that comes from Python's own allocator
 _STEP = 16
-_GAPS = 150
-"""Free places of each size that are filled: more than are left after a start."""
+_POOL, _FIRST = 16384, 48
+"""Python's allocator deals each size from pools of so many bytes, the first place after a head."""
+
+_RUN = 8
+"""So many things side by side, from the first place on, are in a pool that was empty."""
+
+_GAPS = 600
+"""Free places of each size that are filled at most: more than are left after a start."""
+
+_MARK, _STEPS = 100_000, ((65536, 8192, -4096), (8192, 512, -64), (512, 16, -16))
+"""A size that malloc takes from its end, and the sizes of free places below it, largest first."""
+
+_ENOUGH = 1 << 20
+"""So many bytes of malloc's places are filled at most; a start leaves a quarter of that."""
 
 
 def immortal_works() -> bool:
@@ -81,10 +94,50 @@ def fill_gaps() -> list[list[Any]]:
     """
     head = sys.getsizeof(b"")
     return [
-        [object() for _ in range(_GAPS)],
-        [number + 0.5 for number in range(_GAPS)],
+        _fill(_STEP, object),
+        _fill(2 * _STEP, lambda: float("0.5")),
         *(
-            [bytes(size - head) for _ in range(_GAPS)]
+            _fill(size, partial(bytes, size - head))
             for size in range(3 * _STEP, _LARGEST + 1, _STEP)
         ),
     ]
+
+
+def _fill(size: int, make: Callable[[], Any]) -> list[Any]:
+    """Make things of one size until some have come to lie in a pool of their own."""
+    made: list[Any] = [None] * _GAPS  # one that grows would itself leave gaps
+    run = after = 0
+    for number in range(_GAPS):
+        made[number] = one = make()
+        place = id(one)
+        run = run + 1 if run and place == after else int(place % _POOL == _FIRST)
+        if run == _RUN:
+            del made[number + 1 :]
+            break
+        after = place + size
+    return made
+
+
+def fill_heap() -> int:
+    """Take the free places that malloc has between what it gave out; they are never given back.
+
+    As `fill_gaps`, for what is larger than Python's own allocator deals in.
+
+    Returns:
+        How many bytes that were.
+    """
+    libc = ctypes.CDLL(None)
+    libc.malloc.restype = ctypes.c_void_p
+    libc.malloc.argtypes = (ctypes.c_size_t,)
+    libc.free.argtypes = (ctypes.c_void_p,)
+    end = libc.malloc(_MARK)
+    libc.free(end)
+    filled = 0
+    for size in (size for steps in _STEPS for size in range(*steps)):
+        while filled < _ENOUGH:
+            place = libc.malloc(size)
+            if place is None or end is None or place >= end:
+                libc.free(place)
+                break
+            filled += size
+    return filled

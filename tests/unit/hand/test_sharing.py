@@ -1,3 +1,4 @@
+import ctypes
 import sys
 from typing import Any
 
@@ -5,6 +6,7 @@ import pytest
 
 from hiod.hand import sharing
 
+EMPTY = sys.getsizeof(b"")
 KNOWN = sys.version_info[:2] in {(3, 12), (3, 13)}
 
 
@@ -53,3 +55,33 @@ def test_there_is_filling_of_every_size_that_python_allots_itself() -> None:
     sizes = {-(-sys.getsizeof(some[0]) // 16) * 16 for some in filling}
     assert sizes == set(range(16, 513, 16))
     assert len({id(one) for some in filling for one in some}) == sum(map(len, filling))
+
+
+def test_what_is_made_after_the_filling_comes_to_lie_together() -> None:
+    scattered: list[bytes | None] = [bytes(448 - EMPTY) for _ in range(200)]
+    freed = {id(one) for one in scattered[::7]}
+    scattered[::7] = [None] * len(freed)
+
+    filling = sharing.fill_gaps()
+
+    (same,) = (some for some in filling if sys.getsizeof(some[0]) == 448)
+    assert freed <= {id(one) for one in same}
+    assert [id(one) - id(same[-8]) for one in same[-8:]] == list(range(0, 8 * 448, 448))
+
+
+def test_a_free_place_of_malloc_is_taken_once_and_for_ever() -> None:
+    libc = ctypes.CDLL(None)
+    libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, (ctypes.c_size_t,)
+    libc.free.argtypes = (ctypes.c_void_p,)
+    fence = [libc.malloc(3000) for _ in range(9)]
+    gap = fence.pop(4)
+    libc.free(gap)
+
+    first, again = sharing.fill_heap(), sharing.fill_heap()
+
+    later = [libc.malloc(3000) for _ in range(9)]
+    for place in (*fence, *later):
+        libc.free(place)
+    assert gap not in later
+    assert first >= 3000
+    assert again < first
