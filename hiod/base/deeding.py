@@ -283,6 +283,48 @@ class Deeds(deque[Any]):
             if self.doomed:
                 self.closeDoomed()
 
+    def runOnly(self, tyme: float, soon: float) -> bool:
+        """Run in artificial tyme the one Row there is, if each of its Deeds is plain.
+
+        What ``run`` does then, in fewer steps; False when it is not so, and nothing has run.
+        """
+        keys, rows = self.keys, self._rows
+        if len(keys) != 1 or self.roused or self.doomed:
+            return False
+        retyme = keys[0]
+        row = rows[retyme]
+        deeds, sends, asked = row.deeds, row.sends, row.asked
+        if sends is None or row.special or row.mixed or not deeds:
+            return False
+        self._broke = 0
+        if retyme > tyme:
+            return True
+        keys.clear()
+        rows.clear()
+        got: Any
+        send = sends[0]
+        try:
+            try:
+                for send in sends:
+                    if (got := send(tyme)) != asked:
+                        break
+                else:
+                    retyme = retyme + asked if asked else soon
+                    if row.deeds is deeds and not keys and retyme < inf:
+                        row.retyme = retyme
+                        rows[retyme] = row
+                        keys.append(retyme)
+                    else:
+                        self._carry(row, deeds, retyme)
+                    return True
+            except BaseException as ex:  # noqa: BLE001 - resume raises it again, all but StopIteration
+                got = ex
+            self.resume(row, deeds, sends.index(send), got, tyme, soon)
+        finally:
+            if self.doomed:
+                self.closeDoomed()
+        return True
+
     def only(self, tyme: float) -> Row | None:
         """Take out the one Row there is, if it is due and each of its Deeds is plain.
 

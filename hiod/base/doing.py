@@ -603,6 +603,13 @@ class Doist(_Runner, Tymist):
             self._rouseWoken()
         if self._alarms and self._alarms[0][0] <= self._tyme:
             self._ring()
+        if deeds is None and not self.pacing:
+            tyme = self._tyme
+            if self._deeds.runOnly(tyme, tyme + self._tock):
+                if self._woken:
+                    self._follow(self._deeds)
+                self.tick()
+                return
         own = self._deeds if deeds is None else self._own(deeds)
         try:
             if self.pacing:
