@@ -93,9 +93,11 @@ if not HIO:
 
 def by_hands(trips: int) -> Trips:
     """Measure two hands of a boss of our own."""
-    from hiod.admin.client import Client  # noqa: PLC0415 - hands import this module too
+    from hiod.admin.client import Client, NoBoss  # noqa: PLC0415 - hands import this module too
+    from hiod.errors import AdminError  # noqa: PLC0415 - the same
 
     top = Path(tempfile.mkdtemp(prefix="hb"))
+    (top / "c").mkdir()
     argv = [sys.executable, "-m", "hiod", "run", "--config-dir", str(top / "c")]
     argv += ["--runtime-dir", str(top / "r"), "--state-dir", str(top / "s")]
     boss = subprocess.Popen(argv, stderr=(top / "log").open("wb"))
@@ -103,8 +105,15 @@ def by_hands(trips: int) -> Trips:
     try:
         client = Client(str(top / "r" / "admin.sock"), timeout_s=WAIT_S)
         deadline = time.monotonic() + WAIT_S
-        while not (top / "r" / "admin.sock").exists() and time.monotonic() < deadline:
-            time.sleep(0.01)
+        while True:
+            try:  # bound is not yet listening
+                client.call("ping")
+            except (AdminError, NoBoss) as ex:
+                if boss.poll() is not None or time.monotonic() >= deadline:
+                    raise SystemExit((top / "log").read_text()[-2000:]) from ex
+                time.sleep(0.01)
+            else:
+                break
         for name, ref, opts in (
             ("echo", "roundtrip:Echo", {}),
             ("pinger", "roundtrip:Pinger", {"trips": trips}),
