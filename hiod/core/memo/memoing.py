@@ -228,8 +228,6 @@ class Memoer(Tymee):
         self._echoic = bool(echoic)
         self._vid = vid
         self._curt = bool(curt)
-        self._slips = 0
-        self._slipped = b""  # what those grams begin with, but for the end of the memo's id
         self._code = code
         self._size = self.MaxGramSize
         self._fit = self.MaxGramSize  # longest gram the transport likes
@@ -669,11 +667,8 @@ class Memoer(Tymee):
             or type(self).rend is not Memoer.rend
         ):
             return False
-        self._slips += 1
-        if not self._slips % 0x1000000 or not self._slipped:
-            self._slipped = SOLE + self.makeMID()[:-6].encode()
         try:
-            if not self.send(b"%s%06x%s" % (self._slipped, self._slips % 0x1000000, data), dst):
+            if not self.send(SOLE + self.makeMID().encode() + data, dst):
                 return False
         except OSError:
             return False
