@@ -58,6 +58,15 @@ def test_two_crew_records_do_not_share_their_doers():
     assert CrewDom().doers == []
 
 
+def test_doers_that_know_each_other_still_do_in_what_a_hand_is_started_with():
+    crewer = object()
+    knows = [crewer]
+
+    doers = CrewDom(doers=[crewer, knows])._asdict()["doers"]
+
+    assert doers[1][0] is doers[0] is crewer
+
+
 def test_a_posting_is_not_changed_once_made():
     posting = Posting(name="a-1", hand="a", boss=Bossage("boss", "/b"), bossPid=7, addr="/a")
 
