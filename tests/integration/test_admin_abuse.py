@@ -22,6 +22,7 @@ import pytest
 
 from hiod.admin import schema
 from hiod.admin.client import Client
+from hiod.admin.framing import LIMIT_BYTES
 from hiod.errors import AdminError
 
 if TYPE_CHECKING:
@@ -195,7 +196,8 @@ def test_whatever_is_sent_the_boss_lives_and_every_message_has_one_answer(crew: 
             if not changed & before.keys():  # it may have been a good request, by chance
                 assert now == before
         except Exception as fault:
-            told = f"HIOD_FUZZ_SEED={SEED}, round {rounds}: {data[:2000]!r}"
+            log = "\n".join(line for line in crew.log().splitlines() if "fault" in line)
+            told = f"HIOD_FUZZ_SEED={SEED}, round {rounds}: {data[:2000]!r}\n{log[-5000:]}"
             raise AssertionError(told) from fault
         before = now
         rounds += 1
@@ -266,7 +268,8 @@ def split(data: bytes) -> tuple[list[bytes], bytes]:
     """Cut what is sent into messages, as the protocol says; return them and what ends them."""
     newline, nul = data.find(b"\n"), data.find(b"\0")
     end = b"\0" if nul >= 0 and (newline < 0 or nul < newline) else b"\n"
-    return [text for text in data.split(end) if text.strip(b" \t\r\n")], end
+    texts = data.split(end)
+    return [text for text in texts if text.strip(b" \t\r\n") or len(text) > LIMIT_BYTES], end
 
 
 def understood(text: bytes) -> dict[str, Any]:
