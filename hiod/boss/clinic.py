@@ -9,10 +9,9 @@ from __future__ import annotations
 import heapq
 import math
 import os
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from hiod.boss.stations import WORDS_BYTES
+from hiod.boss.stations import WORDS_BYTES, limits_of
 from hiod.host.packets import DUMP_SIGNAL
 from hiod.rules import health, words
 from hiod.rules import records as r
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from hiod.boss.overseer import Overseer
     from hiod.boss.stations import Station
     from hiod.host.procs import Watch
-    from hiod.rules.specs import Health
 
 DUMP_LOOK_S, DUMP_WAIT_S = 0.05, 1.0
 """How often the stack a hand was asked for is looked for, and for how long; memory tells nobody."""
@@ -112,7 +110,7 @@ class Clinic:
         state = station.health
         if state is None or hand.state not in UP:
             return True
-        limits = _limits(hand, station)
+        limits = limits_of(hand, station)
         after = health.still_well(state, beat.at, limits, beat=beat)
         if after is None:
             return False
@@ -126,7 +124,7 @@ class Clinic:
         state, hand = station.health, self._boss.hands.get(name)
         if state is None or hand is None or hand.state not in UP:
             return
-        limits = _limits(hand, station)
+        limits = limits_of(hand, station)
         after = health.still_well(state, sample.at, limits, sample=sample)
         if after is None:
             self.judge(name, health.Evidence(sample=sample))
@@ -139,7 +137,7 @@ class Clinic:
         hand, station = boss.hands.get(name), boss.stations.get(name)
         if hand is None or station is None or station.health is None or hand.state not in UP:
             return
-        now, limits = boss.now(), _limits(hand, station)
+        now, limits = boss.now(), limits_of(hand, station)
         state, verdict, why = health.judge(station.health, evidence, now, limits)
         if verdict is not station.health.verdict:
             station.taken = set()
@@ -208,11 +206,3 @@ class Clinic:
         if not lines:
             where = f"none came in {DUMP_WAIT_S:g} s"
         self._boss.ledger.tell("hand.dumped", hand=name, where=where, stack=station.stack)
-
-
-def _limits(hand: r.Hand, station: Station) -> Health:
-    """Return a hand's limits: its definition's, with the watchdog time it asked for itself."""
-    limits = hand.spec.health
-    if station.watchdog_s is None:
-        return limits
-    return replace(limits, beat_s=station.watchdog_s / limits.misses)

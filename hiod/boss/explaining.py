@@ -38,6 +38,7 @@ def why(
     cwd: str = "",
     log: str = "",
     sandbox: Sandbox = Sandbox(),  # noqa: B008 - frozen
+    mail: bool | None = None,
 ) -> schema.Explanation:
     """Explain why a hand is as it is, from what is known of it.
 
@@ -51,6 +52,7 @@ def why(
         cwd: where it runs, if that is to be told.
         log: where it prints.
         sandbox: what it runs in.
+        mail: whether memos wait in its mailbox, if that is known.
     """
     findings: list[schema.Finding] = []
 
@@ -61,10 +63,11 @@ def why(
 
     verdict = station.health.verdict if station.health is not None else None
     if station.health is not None and hand.process is not None:
-        found("memos", _beat_words(hand, station, clock))
+        waits = "; memos wait in its mailbox" if mail else ""
+        found("memos", _beat_words(hand, station, clock) + waits)
         found("process", _process_words(hand, station))
-        if verdict is not health.Verdict.OK:
-            found("so", *station.health.why, *_framed(station.stack))
+        if verdict in _MEANS:
+            found("so", _MEANS[verdict], *station.health.why, *_framed(station.stack))
     found("memos", *_cut_off(hand, station))
     found("for", *(f"{other.name} is {stands(other)}: {other.reason}" for other in awaited))
     refused = station.refused if hand.process is None else None
@@ -83,7 +86,7 @@ def why(
             found("try", *_lift(hand, barrier, sandbox))
     found("waits", f"for it: {', '.join(waiting)}" if waiting else "no hand waits for it")
     if hand.state not in _STAYS:
-        found("next", plan(hand, clock) or "")
+        found("next", plan(hand, station, clock) or "")
     return schema.Explanation(
         name=hand.name,
         state=str(hand.state),  # type: ignore[arg-type]  # State's values are the StateNames
@@ -175,9 +178,21 @@ def _own_frames(text: str) -> list[str]:
     return ["…", *lines[-STACK_LINES:]] if len(lines) > STACK_LINES else lines
 
 
+_MEANS = {
+    health.Verdict.LAGGING: "its loop turns too slowly: it computes too long between yields, or is"
+    " starved",
+    health.Verdict.SILENT: "its loop stands still and computes nothing: a lock, a call that blocks,"
+    " a disk that hangs",
+    health.Verdict.STUCK: "a Doer computes without yielding",
+    health.Verdict.STOPPED: "its process is stopped: nothing of it runs until it gets SIGCONT",
+    health.Verdict.HUNGRY: "it takes more than its definition allows",
+}
+
+
 def _framed(stack: str) -> list[str]:
     """Return the frames of a dump that say most: the innermost ones come first in it."""
-    lines = words.innermost(stack)
+    lines = [f'File "{file}", line {line} in {name}' for file, line, name in words.frames(stack)]
+    lines = lines or words.innermost(stack)
     if len(lines) > STACK_LINES:
         lines = [*lines[:STACK_LINES], "…"]
     return [f"  {line}" for line in lines]
@@ -202,12 +217,20 @@ def _cut_off(hand: Hand, station: Station) -> list[str]:
     ]
 
 
+_DOES = {
+    "R": "running", "S": "sleeping", "D": "in I/O", "T": "stopped", "t": "held by a debugger",
+    "I": "idle", "Z": "ended",
+}  # fmt: skip
+"""What the kernel's letters mean."""
+
+
 def _process_words(hand: Hand, station: Station) -> str:
     if hand.process is None or station.sample is None:
         return ""
     sample = station.sample
     return (
-        f"{hand.process.pid} {sample.status}, {sample.cpu_percent:.1f} % CPU, "
+        f"{hand.process.pid} {_DOES.get(sample.status, sample.status)}, "
+        f"{sample.cpu_percent:.1f} % CPU, "
         f"RSS {sample.rss_bytes >> 20} MiB"
     )
 

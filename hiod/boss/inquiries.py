@@ -211,6 +211,7 @@ class Inquiries:
                 deaths=boss.ledger.deaths(hand.name, limit=DEATHS_SHOWN),
                 source=member.source if member is not None else roster.RUNTIME,
                 log=boss.processes.order_for(hand)["log"],
+                mail=boss.has_mail(hand.name),
             )
         )
 
@@ -250,6 +251,7 @@ class Inquiries:
                     cwd=order["cwd"],
                     log=order["log"],
                     sandbox=self._sandbox,
+                    mail=boss.has_mail(name),
                 )
             )
         request.reply(schema.WhyReply(hands=found))

@@ -8,8 +8,10 @@ never bound anew.
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import socket
+import termios
 from contextlib import suppress
 from pathlib import Path
 
@@ -101,6 +103,13 @@ class Mailroom:
         except OSError:
             there = set()
         return [name for name in self._boxes if f"{name}.uxd" not in there]
+
+    def has_mail(self, name: str) -> bool | None:
+        """Say whether memos wait for a hand; None when it has no mailbox of ours. Reads none."""
+        box = self._boxes.get(name)
+        if box is None:
+            return None
+        return fcntl.ioctl(box, termios.FIONREAD, bytes(4)) != bytes(4)
 
     def empty(self, name: str) -> int:
         """Throw away what waits for a hand that is not there; return how many grams."""

@@ -178,6 +178,10 @@ class Overseer(Bosser):
             with suppress(LauncherError):
                 launcher.hold("boss", fd)
 
+    def has_mail(self, name: str) -> bool | None:
+        """Say whether memos wait in a hand's mailbox; None when that cannot be told."""
+        return self._mailroom.has_mail(name)
+
     def station(self, name: str) -> Station:
         """Return what is known of a hand beyond the rules."""
         found = self.stations.get(name)

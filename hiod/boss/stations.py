@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import stat
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from hiod.base.crewing import agreeing
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from hiod.host.launching import Launcher
     from hiod.rules.health import HealthState, Sample
-    from hiod.rules.records import Refused
+    from hiod.rules.records import Hand, Refused
+    from hiod.rules.specs import Health
 
 
 WORDS_BYTES = 64 << 10
@@ -218,3 +219,11 @@ def _end_of(log: str, begin: int) -> Words:
         return Words()
     finally:
         os.close(fd)
+
+
+def limits_of(hand: Hand, station: Station) -> Health:
+    """Return a hand's limits: its definition's, with the watchdog time it asked for itself."""
+    limits = hand.spec.health
+    if station.watchdog_s is None:
+        return limits
+    return replace(limits, beat_s=station.watchdog_s / limits.misses)

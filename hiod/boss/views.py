@@ -14,7 +14,8 @@ import orjson
 
 from hiod.admin import schema
 from hiod.admin.connection import encode
-from hiod.rules import roster, specs, story, words
+from hiod.boss.stations import limits_of
+from hiod.rules import health, roster, specs, story, words
 from hiod.rules.policy import recent
 from hiod.rules.records import State
 
@@ -124,7 +125,8 @@ def _shown(
         if all(map(is_, before, made_of)) and clock.offset == offset:
             kept: tuple[tuple[Any, ...], float, schema.Row, bytes] = station.shown
             return kept
-    new = schema.Row(spec=roster.base_of(hand), **_facts(hand, station, clock, version))
+    due = clock.iso(hand.wake_at) if hand.state is State.BACKOFF else None
+    new = schema.Row(spec=roster.base_of(hand), next=due, **_facts(hand, station, clock, version))
     station.shown = made = (made_of, clock.offset, new, encode(new))
     return made
 
@@ -147,8 +149,22 @@ def status(
     deaths: Iterable[SavedDeath],
     source: str,
     log: str,
+    mail: bool | None = None,
 ) -> schema.Status:
-    """Return one hand, whole; ``clear`` shows env and opts values, ``log`` is where it prints."""
+    """Return one hand, whole.
+
+    Args:
+        hand: whom.
+        station: what is known of it beyond the rules.
+        clock: what time it is.
+        version: of this hiod.
+        clear: show env and opts values.
+        tree: its processes.
+        deaths: how it ended before, the latest first.
+        source: who defined it.
+        log: where it prints.
+        mail: whether memos wait in its mailbox, if that is known.
+    """
     spec = specs.dump(hand.spec)
     return schema.Status(
         spec=spec if clear else specs.mask(spec),
@@ -158,8 +174,8 @@ def status(
         wanted_since=iso(hand.wanted_at) if hand.wanted_at else None,
         log=log,
         process=_process(hand, station, clock, tree),
-        memo=_memo(hand, station, clock),
-        restart=_restart(hand, clock),
+        memo=_memo(hand, station, clock, mail),
+        restart=_restart(hand, station, clock),
         deaths=[death(one) for one in deaths],
         **_facts(hand, station, clock, version),
     )
@@ -189,8 +205,20 @@ def _process(
         cpu=round(sample.cpu_percent, 1) if sample is not None else None,
         fds=sample.fds if sample is not None else None,
         threads=sample.threads if sample is not None else None,
+        **_doing(station, clock),
         tree=[schema.TreeProcess(pid=one.pid, ppid=one.ppid, name=one.name) for one in tree],
     )
+
+
+def _doing(station: Station, clock: Clock) -> dict[str, Any]:
+    """Say where a hand that is not well stands, if its stack was looked at."""
+    unwell = station.health is not None and station.health.verdict is not health.Verdict.OK
+    frames = words.frames(station.stack) if unwell else []
+    if not frames:
+        return {}
+    where = frames[0]
+    text = f"{where.file.rpartition('/')[2]}:{where.line} {where.function}"
+    return {"doing": text, "doing_s": station.beat_age(clock.now)}
 
 
 def _program(hand: Hand, station: Station) -> str | None:
@@ -200,7 +228,7 @@ def _program(hand: Hand, station: Station) -> str | None:
     return station.launcher.python if station.launcher is not None else hand.spec.python
 
 
-def _memo(hand: Hand, station: Station, clock: Clock) -> schema.MemoFacts:
+def _memo(hand: Hand, station: Station, clock: Clock, mail: bool | None) -> schema.MemoFacts:
     limits = hand.spec.health
     age = station.beat_age(clock.now)
     beats = station.health is not None and station.health.beats
@@ -217,10 +245,11 @@ def _memo(hand: Hand, station: Station, clock: Clock) -> schema.MemoFacts:
         sent=_whole(station.figure("out")),
         outbox=_whole(station.figure("outbox")),
         dead_letters=_whole(station.figure("dead")),
+        waiting=mail,
     )
 
 
-def _restart(hand: Hand, clock: Clock) -> schema.RestartFacts:
+def _restart(hand: Hand, station: Station, clock: Clock) -> schema.RestartFacts:
     rule = hand.spec.restart
     due = hand.wake_at if hand.state is State.BACKOFF else None
     return schema.RestartFacts(
@@ -230,11 +259,11 @@ def _restart(hand: Hand, clock: Clock) -> schema.RestartFacts:
         limit=rule.limit,
         window_s=rule.window_s,
         next=clock.iso(due),
-        plan=plan(hand, clock),
+        plan=plan(hand, station, clock),
     )
 
 
-def plan(hand: Hand, clock: Clock) -> str | None:
+def plan(hand: Hand, station: Station, clock: Clock) -> str | None:
     """Say what comes next for a hand, in words; None when nothing is under way."""
     left = max(0.0, hand.wake_at - clock.now)
     match hand.state:
@@ -245,6 +274,11 @@ def plan(hand: Hand, clock: Clock) -> str | None:
             return f"{firmer} in {left:.1f} s unless it ends"
         case State.REGISTERING | State.STARTING if hand.wake_at < float("inf"):
             return f"a failure in {left:.1f} s unless it is ready"
+        case State.DEGRADED if station.health is not None:
+            steps = health.ladder(station.health, limits_of(hand, station))
+            due = [max(0.0, step.at - clock.now) for step in steps if step.what == "restart"]
+            ending = "unless it gets well (health.on_fail = restart)"
+            return f"restart in {due[0]:.1f} s {ending}" if due else None
         case State.FAILED:
             return "nothing until it is started: hiodctl start " + hand.name
         case _:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import sys
+from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hiod.admin.client import Client, NoAnswer, NoBoss, find_socket
@@ -126,8 +128,19 @@ def _status(ask: Ask) -> int:
 
 def _why(ask: Ask) -> int:
     reply = ask.call("why", selection(ask.parsed))
-    ask.show(reply, lambda: render.hand.why(reply, ask.view))
+    ask.show(reply, lambda: render.hand.why(reply, ask.view, _source))
     return 0
+
+
+def _source(file: str, number: int) -> str:
+    """Return a line of a program, read with the caller's own rights; nothing if that cannot be."""
+    try:
+        with open(file, encoding="utf-8", errors="replace") as text:  # noqa: PTH123 - pathlib is slow
+            if stat.S_ISREG(os.fstat(text.fileno()).st_mode):
+                return next(islice(text, number - 1, number), "").strip()
+    except (OSError, ValueError):
+        pass
+    return ""
 
 
 def _events(ask: Ask) -> int:

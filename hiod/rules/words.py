@@ -80,6 +80,33 @@ def innermost(dump: str) -> list[str]:
     return dump.strip().splitlines()
 
 
+class Frame(NamedTuple):
+    """One frame of a stack dump: where in which file, in which function."""
+
+    file: str
+    line: int
+    function: str
+
+
+_FRAME = re.compile(r'^\s*File "(.+)", line (\d+) in (.+)$')
+_OURS = re.compile(r"/hiod/(base|core|hand|help)/|/hiod/__main__\.py$|^<frozen ")
+
+
+def frames(dump: str) -> list[Frame]:
+    """Return the frames that say where a hand's own code stands, innermost first.
+
+    What called that code, which is the same for every hand, is left out; all there is, when none of
+    it is the hand's own.
+    """
+    found = [
+        Frame(told[1], int(told[2]), told[3])
+        for line in innermost(dump)
+        if (told := _FRAME.match(line)) is not None
+    ]
+    own = [at for at, frame in enumerate(found) if not _OURS.search(frame.file)]
+    return found[: own[-1] + 1] if own else found
+
+
 def _step(line: str) -> dict[str, object] | None:
     if not line.startswith("{"):
         return None

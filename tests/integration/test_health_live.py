@@ -45,6 +45,11 @@ def test_a_busy_loop_is_stuck_and_its_stack_is_shown(shared):
     assert (row["state"], row["health"]) == ("degraded", "stuck")
     findings = shared.ask("why", names=["r"])["hands"][0]["findings"]
     assert any("rogue.py" in line for one in findings for line in one["lines"])
+    assert not any("/hiod/base/" in line for one in findings for line in one["lines"])
+    shared.ask("send", names=["r"], tag="VICE", load={})
+    status = shared.ask("status", name="r")
+    assert status["process"]["doing"].startswith("rogue.py:")
+    assert status["memo"]["waiting"] is True
 
 
 def test_a_stuck_hand_is_restarted_if_that_is_allowed_and_counts_as_a_failure(shared):

@@ -6,6 +6,7 @@ Invariant: what is not known is left out, never guessed; at a terminal no line i
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from hiod.ctl.render.figures import (
@@ -33,7 +34,7 @@ from hiod.ctl.render.figures import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from hiod.ctl.render.figures import Row
 
@@ -230,8 +231,19 @@ def _log(reply: Row) -> str:
     )
 
 
-def why(reply: Mapping[str, Any], view: View) -> str:
-    """Return the explanations of ``hiodctl why``."""
+FRAME = re.compile(r'^(\s*)File "(.+)", line (\d+) in (.+)$')
+
+
+def why(
+    reply: Mapping[str, Any], view: View, source: Callable[[str, int], str] = lambda _f, _l: ""
+) -> str:
+    """Return the explanations of ``hiodctl why``.
+
+    Parameters:
+        reply: the boss's.
+        view: who reads.
+        source: gives a line of a file as far as the reader may see it, else nothing.
+    """
     blocks = []
     for hand in reply.get("hands", ()):
         summary = hand.get("summary") or f"{hand['name']} is {hand['state']}."
@@ -240,11 +252,25 @@ def why(reply: Mapping[str, Any], view: View) -> str:
         if hand.get("can"):
             found.append(("you can", [" · ".join(hand["can"])]))
         for label, texts in found:
-            for number, text in enumerate(texts):
+            for number, text in enumerate(_with_sources(texts, source)):
                 shown = unruly(localized(text, view))
                 lines.append(labelled(f"  {'' if number else label:<8} ", shown, view).rstrip())
         blocks.append("\n".join(lines) + "\n")
     return "\n".join(blocks) or ("all hands are ok\n" if view.person else "")
+
+
+def _with_sources(texts: Sequence[str], source: Callable[[str, int], str]) -> list[str]:
+    """Say of each frame of a stack where it is in short, and what is written there."""
+    frames = [FRAME.match(text) for text in texts]
+    where = [f"{one[2].rpartition('/')[2]}:{one[3]}" if one else "" for one in frames]
+    names = [one[4] if one else "" for one in frames]
+    wide, broad = max(map(len, where), default=0), max(map(len, names), default=0)
+    return [
+        f"{one[1]}{at:<{wide}}  {name:<{broad}}  {source(one[2], int(one[3]))}".rstrip()
+        if one
+        else text
+        for one, at, name, text in zip(frames, where, names, texts, strict=True)
+    ]
 
 
 def event(row: Row, view: View) -> str:

@@ -15,6 +15,7 @@ from hiod.ctl.render.figures import (
     STATE_PAINT,
     View,
     ago,
+    brief,
     cut,
     cut_middle,
     duration,
@@ -101,6 +102,7 @@ def up_s(row: Row, view: View) -> float | None:
     return since_s(row.get("ready_since") or row.get("since"), view)
 
 
+ATTEMPT = re.compile(r"; try \d+ of \d+$")
 WHO = re.compile(r" \(uid \d+, pid \d+\)")
 
 
@@ -115,6 +117,9 @@ def remark(row: Row, view: View) -> str:
     if row.get("state") in ("stopped", "done", "failed") and reason:
         seconds = since_s(row.get("since"), view)
         return reason if seconds is None else f"{reason}, {ago(seconds)}"
+    left_s = -(since_s(row.get("next"), view) or 0)
+    if left_s > 0 and ATTEMPT.search(reason):
+        reason += f" in {brief(left_s)}"
     return reason or status
 
 

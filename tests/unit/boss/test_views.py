@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import msgspec
 import orjson
@@ -114,16 +115,98 @@ def test_secrets_are_shown_to_those_who_may_see_them(clear: bool) -> None:
 def test_what_comes_next_is_told(state: State, plan: str | None) -> None:
     life = in_state(state)
 
-    assert views.plan(life.hand, Clock(life.now, 1.5e9)) == plan
+    assert views.plan(life.hand, STATION, Clock(life.now, 1.5e9)) == plan
+
+
+def unwell(stack: str = "", on_fail: str = "restart") -> tuple[Hand, Station]:
+    hand = in_state(State.DEGRADED).hand
+    limits = replace(hand.spec.health, on_fail=on_fail)
+    hand = replace(hand, spec=replace(hand.spec, health=limits))
+    station = Station("/r/m/web.uxd")
+    begun = health.begin(95.0, beats=True)
+    station.health = replace(begun, verdict=health.Verdict.STUCK, why=("3 beats missed",))
+    station.hear_beat({}, 80.0)
+    station.sample = health.Sample(at=99.0, status="R", cpu_percent=99.5, rss_bytes=3 << 20)
+    station.stack = stack
+    return hand, station
+
+
+def test_a_hand_that_is_not_well_is_restarted_next_if_its_definition_says_so() -> None:
+    assert views.plan(*unwell(), CLOCK) == (
+        "restart in 10.0 s unless it gets well (health.on_fail = restart)"
+    )
+    assert views.plan(*unwell(on_fail="dump"), CLOCK) is None
+
+
+STACK = """Thread 0x2 (most recent call first):
+  File "/srv/app/other.py", line 1 in other
+
+Current thread 0x1 (most recent call first):
+  File "/srv/app/feed.py", line 41 in poll
+  File "/srv/app/feed.py", line 19 in recur
+  File "/usr/lib/hiod/lib/python3.11/site-packages/hiod/base/doing.py", line 98 in do
+  File "/usr/lib/hiod/lib/python3.11/site-packages/hiod/__main__.py", line 27 in <module>
+  File "<frozen runpy>", line 88 in _run_code
+"""
+
+
+def status_of(hand: Hand, station: Station, **facts: Any) -> schema.Status:
+    return views.status(
+        hand, station, CLOCK, version="1.0", clear=True, tree=(), deaths=(), source="", log="null",
+        **facts,
+    )  # fmt: skip
+
+
+def test_status_says_where_a_hand_stands_that_is_not_well() -> None:
+    hand, station = unwell(STACK)
+
+    process = status_of(hand, station).process
+
+    assert process is not None
+    assert (process.doing, process.doing_s) == ("feed.py:41 poll", 20.0)
+    assert station.health is not None
+    station.health = replace(station.health, verdict=health.Verdict.OK)
+    process = status_of(hand, station).process
+    assert process is not None
+    assert process.doing is None
+
+
+@pytest.mark.parametrize("mail", [True, False, None])
+def test_status_and_why_know_whether_memos_wait(mail: bool | None) -> None:
+    hand, station = unwell()
+
+    found = explain(hand, station, mail=mail)["memos"][0]
+
+    assert status_of(hand, station, mail=mail).memo.waiting is mail
+    assert found.endswith("; memos wait in its mailbox") == bool(mail)
+
+
+def test_why_shows_a_hands_own_frames_and_not_those_that_run_it() -> None:
+    found = explain(*unwell(STACK))
+
+    assert found["so"] == [
+        "a Doer computes without yielding",
+        "3 beats missed",
+        '  File "/srv/app/feed.py", line 41 in poll',
+        '  File "/srv/app/feed.py", line 19 in recur',
+    ]
+
+
+def test_a_row_says_when_a_hand_is_started_again() -> None:
+    hand = in_state(State.BACKOFF).hand
+
+    told = views.row(hand, Station("/r/m/web.uxd"), CLOCK, "1.0")
+
+    assert told.next == CLOCK.iso(hand.wake_at)
 
 
 def test_a_hand_that_was_told_to_end_is_killed_next() -> None:
     life = in_state(State.STOPPING)
 
     life.time_comes()
-    told = views.plan(life.hand, Clock(life.now, 1.5e9))
+    told = views.plan(life.hand, STATION, Clock(life.now, 1.5e9))
     life.time_comes()
-    killed = views.plan(life.hand, Clock(life.now, 1.5e9))
+    killed = views.plan(life.hand, STATION, Clock(life.now, 1.5e9))
 
     assert told == "SIGKILL in 5.0 s unless it ends"
     assert killed == "SIGKILL again in 5.0 s unless it ends"
@@ -155,7 +238,8 @@ def test_a_kept_event_and_a_live_one_are_told_alike() -> None:
 
 
 def explain(hand: Hand, station: Station, **facts) -> dict[str, list[str]]:
-    told = explaining.why(hand, station, CLOCK, deaths=facts.get("deaths", ()), waiting=("mail",))
+    asked = {"deaths": (), "waiting": ("mail",), **facts}
+    told = explaining.why(hand, station, CLOCK, **asked)
     return {finding.label: list(finding.lines) for finding in told.findings}
 
 
@@ -187,9 +271,9 @@ def test_why_a_hand_is_stuck_shows_its_witnesses_and_its_stack() -> None:
     found = explain(hand, station)
 
     assert found["memos"] == ["last beat 21.0 s ago, 3 of 3 missed"]
-    assert found["process"] == ["1001 R, 99.5 % CPU, RSS 3 MiB"]
-    assert found["so"][0] == "no beat for 15 s"
-    assert len(found["so"]) == 14
+    assert found["process"] == ["1001 running, 99.5 % CPU, RSS 3 MiB"]
+    assert found["so"][:2] == ["a Doer computes without yielding", "no beat for 15 s"]
+    assert len(found["so"]) == 15
     assert "  …" in found["so"]
     assert "  line 9" in found["so"]
     assert "ran as" not in found

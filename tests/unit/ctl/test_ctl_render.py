@@ -645,3 +645,32 @@ def test_who_is_on_the_way_is_said_in_one_line(states, columns, text):
     view = SEEN._replace(columns=columns)
 
     assert changes.underway(rows, "stop", 1.5, view) == text
+
+
+def test_why_shows_what_is_written_where_a_hand_stands_if_the_reader_may_see_it():
+    frames = ['  File "/srv/feed.py", line 41 in poll', '  File "/srv/feed.py", line 9 in recur']
+    reply = {"hands": [{"name": "a", "state": "degraded", "summary": "a is degraded.",
+                        "findings": [{"label": "so", "lines": ["burns", *frames]}]}]}  # fmt: skip
+    code = {("/srv/feed.py", 41): "while self.queue: pass"}
+
+    text = hand.why(reply, PIPED, lambda file, number: code.get((file, number), ""))
+
+    assert text == (
+        "a is degraded.\n"
+        "  so       burns\n"
+        "             feed.py:41  poll   while self.queue: pass\n"
+        "             feed.py:9   recur\n"
+    )
+
+
+def test_when_a_hand_is_tried_again_is_in_the_list():
+    soon = (NOW + timedelta(seconds=3.2)).isoformat()
+    rows = [row("a", "backoff", reason="signal 11; try 4 of 5", next=soon),
+            row("b", "backoff", reason="signal 11; try 4 of 5", next=ago(seconds=1)),
+            row("c", "backoff", reason="no process was made", next=soon)]  # fmt: skip
+
+    _, *lines = tables.crew(crew_of(*rows), PIPED).splitlines()
+
+    assert [line.split("  ")[-1] for line in lines] == [
+        "signal 11; try 4 of 5 in 3.2 s", "signal 11; try 4 of 5", "no process was made",
+    ]  # fmt: skip

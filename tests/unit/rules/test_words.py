@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hiod.rules.words import GIST_CHARS, Words, innermost, read, read_log, release
+from hiod.rules.words import GIST_CHARS, Words, frames, innermost, read, read_log, release
 
 TRACEBACK = b"""Traceback (most recent call last):
   File "/srv/shop.py", line 3, in recur
@@ -156,3 +156,24 @@ def test_versions_are_told_apart_by_their_numbers(older: str, newer: str) -> Non
 
 def test_what_is_no_version_is_older_than_any() -> None:
     assert release("what") < release("0.0.1")
+
+
+OWN = 'File "/srv/app/feed.py", line 41 in poll'
+RUNNER = 'File "/usr/lib/python3/site-packages/hiod/base/doing.py", line 98 in do'
+START = 'File "<frozen runpy>", line 88 in _run_code'
+
+
+@pytest.mark.parametrize(
+    ("lines", "files"),
+    [
+        ([OWN, RUNNER, START], ["/srv/app/feed.py"]),
+        ([RUNNER, OWN, RUNNER], [RUNNER.split('"')[1], "/srv/app/feed.py"]),
+        ([RUNNER, START], [RUNNER.split('"')[1], "<frozen runpy>"]),
+        (["Timeout!", "  ..."], []),
+        ([], []),
+    ],
+)
+def test_of_a_dump_those_frames_count_that_are_the_hands_own(lines, files) -> None:
+    dump = "\n".join(["Current thread 0x1 (most recent call first):", *(f"  {x}" for x in lines)])
+
+    assert [frame.file for frame in frames(dump)] == files
