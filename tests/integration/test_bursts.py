@@ -6,13 +6,20 @@ Real hio catches up with every turn it has missed, which shows that there is som
 import json
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
+import time
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
+
+from hiod.base.crewing import tojson
+from hiod.core.memo import Memoer
+from hiod.core.uxd import bindMailbox
 
 ROOT = Path(__file__).resolve().parents[2]
 TOCK = 0.01
@@ -122,3 +129,60 @@ def test_hio_makes_up_for_both_so_there_is_something_to_get_wrong():
         assert (
             len(times) > (times[-1][0] - times[0][0]) / TOCK - missed(times) + 0.5 * STALL_S / TOCK
         )
+
+
+BEAT_S = 0.02
+HAND = """
+import sys
+from hiod.base.crewdoms import Bossage, Posting
+from hiod.base.doing import Doist
+from hiod.base.multidoing import Crewer
+
+head, pid = sys.argv[1:]
+crewer = Crewer(name="hand", headDirPath=head)
+boss = Bossage("boss", head + "/boss")
+crewer.assign(Posting("hand", "hand", boss, int(pid), head + "/hand", beat_s={beat_s}))
+Doist(real=True, limit=60.0, doers=[crewer]).do()
+"""
+
+
+def heard(boss, for_s):
+    """Give the tags of the memos that come within a time, each a plain gram."""
+    tags, until = [], time.monotonic() + for_s
+    while select.select([boss], [], [], max(0.0, until - time.monotonic()))[0]:
+        tags.append(json.loads(boss.recv(65536)[32:])["tag"])
+    return tags
+
+
+@pytest.mark.parametrize("acked", [True, False])
+def test_a_hand_that_was_stopped_says_what_is_due_once(acked):
+    head = tempfile.mkdtemp(prefix="hb", dir="/tmp")
+    argv = [sys.executable, "-c", HAND.format(beat_s=BEAT_S), head, str(os.getpid())]
+    with bindMailbox(f"{head}/boss") as boss, subprocess.Popen(
+        argv, env=dict(os.environ, PYTHONPATH=str(ROOT))
+    ) as hand:  # fmt: skip
+        try:
+            assert select.select([boss], [], [], 20.0)[0]
+            gram, addr = boss.recvfrom(65536)
+            assert json.loads(gram[32:])["tag"] == "REG"
+            if acked:
+                load = {"tag": "REG", "name": "hand", "addr": addr}
+                ack = tojson({"tag": "ACK", "name": "boss", "load": load})
+                (gram,) = Memoer().rend(ack)
+                boss.sendto(gram, addr)
+            assert select.select([boss], [], [], 20.0)[0]  # heartbeats
+            hand.send_signal(signal.SIGSTOP)
+            os.waitid(os.P_PID, hand.pid, os.WSTOPPED)
+            heard(boss, 0.0)
+            assert heard(boss, STALL_S) == []
+
+            hand.send_signal(signal.SIGCONT)
+            after = heard(boss, 5 * BEAT_S)
+
+            assert after.count("HBT") <= 5 + 2
+            assert after.count("REG") <= 1
+            assert select.select([boss], [], [], 20.0)[0]
+        finally:
+            hand.kill()
+            hand.wait()
+            shutil.rmtree(head)
