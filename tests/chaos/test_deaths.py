@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from support.boss import Boss
 
 pytest_plugins = ("support.boss",)
+pytestmark = pytest.mark.promise(2)
 
 SUPPORT = str(Path(__file__).parents[1] / "support")
 RULE = {"delay_s": 0.05, "jitter": 0}
@@ -190,6 +191,7 @@ def test_hands_found_without_a_launcher_survive_the_next_boss_too(
     assert boss.change("stop", "lives", wait="gone")[0]["how"] == "END"
 
 
+@pytest.mark.promise(3)
 def test_a_launcher_killed_while_it_starts_hands_doubles_none(
     bosses: Callable[[], Boss],
 ) -> None:
@@ -241,6 +243,7 @@ def assert_one_process_each(boss: Boss, number: int) -> None:
     assert len(hands) == number
 
 
+@pytest.mark.promise(3)
 @pytest.mark.parametrize("at", [1, 7, 15])
 def test_boss_and_launcher_killed_while_hands_start_double_none(
     bosses: Callable[[], Boss], at: int

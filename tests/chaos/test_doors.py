@@ -9,6 +9,7 @@ import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from support.waiting import wait_until
 
 from hiod.admin.client import Client, NoBoss
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from support.boss import Boss
 
 pytest_plugins = ("support.boss",)
+pytestmark = pytest.mark.promise(10)
 
 SUPPORT = str(Path(__file__).parents[1] / "support")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import random
 import select
 import shutil
 import signal
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from support.chance import chance as chances
 from support.waiting import wait_until
 
 from hiod.errors import AdminError
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from support.boss import Boss
 
 pytest_plugins = ("support.boss",)
+pytestmark = pytest.mark.promise(4)
 
 SUPPORT = str(Path(__file__).parents[1] / "support")
 CREW = f"""
@@ -94,7 +95,7 @@ def catches(pid: int, number: int) -> bool:
 
 
 def test_a_stop_that_follows_hard_on_a_restart_leaves_nobody(bosses: Callable[[], Boss]) -> None:
-    chance = random.Random(4)
+    chance = chances("stops")
     boss = bosses()
     boss.crew(CREW)
 
@@ -152,6 +153,7 @@ def kill_and_wait(pid: int) -> None:
     os.close(pidfd)
 
 
+@pytest.mark.promise(6)
 @pytest.mark.parametrize("bosses_too", [0, 1, 2], ids=["boss-lives", "killed", "killed-twice"])
 def test_a_hand_that_dies_loses_no_queued_memo(bosses: Callable[[], Boss], bosses_too: int) -> None:
     boss = bosses().start()
@@ -176,6 +178,7 @@ def test_a_hand_that_dies_loses_no_queued_memo(bosses: Callable[[], Boss], bosse
     assert boss.row("pen")["restarts"] == 0
 
 
+@pytest.mark.promise(6)
 def test_what_was_said_to_a_dead_incarnation_is_not_obeyed_by_the_next(
     bosses: Callable[[], Boss],
 ) -> None:
@@ -193,6 +196,7 @@ def test_what_was_said_to_a_dead_incarnation_is_not_obeyed_by_the_next(
     assert (row["state"], row["generation"]) == ("ready", 2)
 
 
+@pytest.mark.promise(6)
 @pytest.mark.parametrize("how", ["stop", "remove"])
 def test_mail_of_a_hand_that_is_stopped_or_removed_is_counted_and_never_delivered(
     bosses: Callable[[], Boss], how: str
@@ -220,6 +224,7 @@ def test_mail_of_a_hand_that_is_stopped_or_removed_is_counted_and_never_delivere
 # ---------------------------------------------------------------------------- files
 
 
+@pytest.mark.promise(8)
 def test_edited_and_broken_files_do_nothing_to_an_adopted_crew_and_are_shown(
     bosses: Callable[[], Boss],
 ) -> None:
@@ -253,6 +258,7 @@ def test_edited_and_broken_files_do_nothing_to_an_adopted_crew_and_are_shown(
     assert (shown["pending"], shown["files"]) == (0, "ok")
 
 
+@pytest.mark.promise(8)
 @pytest.mark.parametrize("text", ['[boss]\nname = "other"\n', "[boss\n"], ids=["other", "broken"])
 def test_an_adopted_crew_knows_its_boss_by_the_name_it_had(
     bosses: Callable[[], Boss], text: str
@@ -303,6 +309,7 @@ def fill(boss: Boss) -> Path:
     return path
 
 
+@pytest.mark.promise(3)
 def test_a_full_disk_costs_changes_but_no_hand(narrow: Boss) -> None:
     boss = narrow
     boss.crew(CREW)
@@ -327,6 +334,7 @@ def test_a_full_disk_costs_changes_but_no_hand(narrow: Boss) -> None:
     assert boss.events("hand.backing_off", hand="first")
 
 
+@pytest.mark.promise(3)
 def test_a_boss_killed_on_a_full_disk_is_followed_by_one_that_keeps_all(narrow: Boss) -> None:
     boss = narrow
     boss.crew(CREW)
@@ -387,6 +395,7 @@ bystander.kill()
 """
 
 
+@pytest.mark.promise(3)
 def test_a_pid_used_again_is_another_process(home: Path) -> None:
     unshare = shutil.which("unshare")
     argv = [str(unshare), "--pid", "--fork", "--mount-proc", "--kill-child"]

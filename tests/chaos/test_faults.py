@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from support.chance import LONG
 from support.waiting import wait_until
 
 from hiod.admin.client import NoBoss
@@ -23,9 +24,9 @@ if TYPE_CHECKING:
     from support.boss import Boss
 
 pytest_plugins = ("support.boss",)
+pytestmark = pytest.mark.promise(3)
 
 SUPPORT = Path(__file__).parents[1] / "support"
-LONG = os.environ.get("HIOD_CHAOS") == "1"
 STRIDE = 1 if LONG else 7
 MOST = 500
 CREW = f"""
@@ -122,7 +123,7 @@ def assert_all_there_once(boss: Boss, step: str, names: tuple[str, ...] = NAMES)
 
 
 def test_a_boss_killed_at_any_step_of_a_start_doubles_and_loses_nobody(
-    faulty: Callable[..., Boss],
+    faulty: Callable[..., Boss], seen: Callable[[str], None]
 ) -> None:
     died = True
     for step in range(1, MOST, STRIDE):
@@ -140,16 +141,17 @@ def test_a_boss_killed_at_any_step_of_a_start_doubles_and_loses_nobody(
         boss.close()
     assert not died
     disarm(boss)
+    seen(f"killed at {step // STRIDE} steps of a start")
 
 
 def test_a_boss_killed_at_any_step_of_an_adoption_doubles_and_loses_nobody(
-    faulty: Callable[..., Boss],
+    faulty: Callable[..., Boss], seen: Callable[[str], None]
 ) -> None:
     boss = faulty()
     boss.start()
     assert_all_there_once(boss, "at first")
     before = boss.rows()
-    killed = 0
+    killed = deaths = 0
     ready = False
 
     for step in range(1, MOST, STRIDE):
@@ -165,9 +167,16 @@ def test_a_boss_killed_at_any_step_of_an_adoption_doubles_and_loses_nobody(
         ready = ready_or_dead(boss)
         if ready:
             break
-        disarm(boss)
+        deaths += 1
+        at = disarm(boss)
+        if not deaths % 4:
+            # One that gets through, else each of the dead leaves more to do for the next.
+            boss.start()
+            assert_all_there_once(boss, f"step {step}: {at}")
+            assert boss.row("base")["restarts"] == killed
     assert ready
     disarm(boss)
+    seen(f"killed at {deaths} steps of an adoption, up to step {step}")
 
     assert_all_there_once(boss, "at last")
     after = boss.rows()
@@ -218,7 +227,7 @@ def is_done(what: str, rows: dict[str, dict[str, Any]]) -> bool:
 
 @pytest.mark.parametrize("what", OPERATIONS)
 def test_a_boss_killed_at_any_step_of_an_operation_has_done_it_whole_or_not_at_all(
-    faulty: Callable[..., Boss], what: str
+    faulty: Callable[..., Boss], seen: Callable[[str], None], what: str
 ) -> None:
     until, asked = OPERATIONS[what]
     boss = faulty()
@@ -245,6 +254,7 @@ def test_a_boss_killed_at_any_step_of_an_operation_has_done_it_whole_or_not_at_a
             boss.ask(method, **asked_back)
         assert_all_there_once(boss, f"step {step}: {at}")
     assert answered
+    seen(f"killed at {step // STRIDE} steps of an operation: {what}")
 
 
 @pytest.mark.parametrize("what", OPERATIONS)

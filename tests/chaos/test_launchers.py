@@ -9,12 +9,15 @@ import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from support.boss import Boss
 
 pytest_plugins = ("support.boss",)
+pytestmark = pytest.mark.promise(3)
 
 SUPPORT = str(Path(__file__).parents[1] / "support")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import resource
 import signal
 import sqlite3
@@ -12,6 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
+from support.chance import chance as chances
 
 from hiod.errors import StoreError
 from hiod.host.store import Store, Turn
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+pytestmark = pytest.mark.promise(3)
 ROUNDS = 100
 
 # Commits turns of which every part says the same number, and says on stdout what is committed.
@@ -47,7 +48,7 @@ while True:
 
 def test_a_kill_at_any_moment_leaves_every_turn_whole_or_absent(tmp_path: Path) -> None:
     path = tmp_path / "hiod.db"
-    chance = random.Random(20)
+    chance = chances("turns")
     told = 0
 
     for _ in range(ROUNDS):
@@ -78,7 +79,7 @@ def test_a_kill_while_it_is_made_leaves_a_first_start(tmp_path: Path) -> None:
     path = tmp_path / "hiod.db"
     program = "import sys; from hiod.host.store import Store; print('go', flush=True)\n"
     program += "Store.open(sys.argv[1])"
-    chance = random.Random(21)
+    chance = chances("makers")
 
     for _ in range(10):
         path.unlink(missing_ok=True)

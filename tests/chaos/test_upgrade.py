@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from support.boss import Boss
 
 pytest_plugins = ("support.boss",)
+pytestmark = pytest.mark.promise(5)
 
 SUPPORT = str(Path(__file__).parents[1] / "support")
 
