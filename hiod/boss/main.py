@@ -11,7 +11,6 @@ import argparse
 import contextlib
 import os
 import resource
-import secrets
 import signal
 import socket
 import sys
@@ -426,7 +425,7 @@ def _crew_id(store: Store, meta: dict[str, str]) -> str:
     """Return the mark of this crew, made with its database."""
     crew_id = meta.get("crew_id")
     if crew_id is None:
-        crew_id = secrets.token_hex(8)
+        crew_id = os.urandom(8).hex()
         store.commit(Turn(meta={"crew_id": crew_id}, durable=True))
     return crew_id
 

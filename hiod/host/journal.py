@@ -26,9 +26,12 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import orjson
-import structlog
 
+from hiod.host.sparing import spared
 from hiod.rules.story import STORY, tell
+
+with spared(without="rich", later="asyncio"):
+    import structlog
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping

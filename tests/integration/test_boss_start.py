@@ -353,7 +353,7 @@ def test_a_database_of_a_newer_hiod_is_refused(bosses: Callable[[], Boss]):
 
     ended = run(boss)
 
-    assert ended.returncode == 1
+    assert ended.returncode == 78
     assert "999" in ended.stderr
     assert "newer" in ended.stderr
     assert "Traceback" not in ended.stderr
