@@ -73,6 +73,7 @@ def test_a_filer_that_is_not_to_open_makes_nothing(head, filers):
     filer = filers(name="a", headDirPath=head, reopen=False)
 
     assert (filer.path, filer.file, filer.opened) == (None, None, False)
+    assert filer.close(clear=True)
     assert list(Path(head).iterdir()) == []
 
 

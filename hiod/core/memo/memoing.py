@@ -772,23 +772,19 @@ class Memoer(Tymee):
         """
         code, size, curt = self._code, self._size, self._curt
         signed = code in self.Audex
-        if signed or type(self).rend is not Memoer.rend:
-            try:
-                letter.grams = self.rend(letter.memo or "", letter.vid)
-            except MemoerError:
-                return "unsigned" if signed else "uncut"
-            return ""
-        data, mid = (letter.memo or "").encode(), self.makeMID().encode()
-        if code == "bAAA" and not curt and 0 < letter.size <= min(BIG, size - 32):
-            letter.grams = [SOLE + mid + data]
-            return ""
         try:
-            if letter.size < BIG:
+            if signed or type(self).rend is not Memoer.rend:
+                letter.grams = self.rend(letter.memo or "", letter.vid)
+                return ""
+            data, mid = (letter.memo or "").encode(), self.makeMID().encode()
+            if code == "bAAA" and not curt and letter.size <= BIG and letter.size + 32 <= size:
+                letter.grams = [SOLE + mid + data]
+            elif letter.size < BIG:
                 letter.grams = cut(data, mid, code, size, curt=curt)
             else:
                 letter.grams = split(data, mid, code, min(size, self._fit), curt=curt)
         except MemoerError:
-            return "uncut"
+            return "unsigned" if signed else "uncut"
         return ""
 
     def _cut(self, letter: Letter) -> None:
