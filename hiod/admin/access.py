@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from hiod.admin import schema
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 _SO_PEERGROUPS = 59
 _CREDENTIALS = struct.Struct("=iII")
@@ -65,13 +65,14 @@ class Access:
 
     def __init__(
         self,
-        admin: Iterable[str] = (),
-        operate: Iterable[str] = (),
-        read: Iterable[str] = (),
+        admin: Sequence[str] = (),
+        operate: Sequence[str] = (),
+        read: Sequence[str] = (),
         *,
         boss_uid: int,
     ) -> None:
         self.unknown: list[str] = []
+        self._lists = {"read": read, "operate": operate, "admin": admin}
         self._users: dict[int, int] = {}
         self._groups: dict[int, int] = {}
         for role, entries in ((1, read), (2, operate), (3, admin)):
@@ -92,6 +93,15 @@ class Access:
             return
         book = self._groups if group else self._users
         book[number] = max(role, book.get(number, 0))
+
+    def admits(self, role: schema.RoleName) -> list[str]:
+        """Return the entries that give a role, or more than it, in the words of hiod.toml.
+
+        Uid 0 and the boss's uid have every role without an entry.
+        """
+        enough = schema.ROLES[schema.ROLES.index(role) :]
+        found = [one for name in enough for one in self._lists.get(name, ())]
+        return [one for one in dict.fromkeys(found) if one not in self.unknown]
 
     def role(self, uid: int, groups: Iterable[int]) -> schema.RoleName:
         """Return the most that this user, or a member of these groups, may do."""

@@ -511,6 +511,8 @@ class AdminDoer(Doer):
             elif request.code == "NotPermitted":
                 method = schema.BY_NAME[message["method"]].short
                 self._tell(connection, "admin.denied", method=method, **request.parameters)
+                admits = self.access.admits(request.parameters["needs"])
+                request.parameters |= {"user": connection.caller.user, "admits": admits}
             if message.get("oneway") is True:
                 self.count_refusal(request)
             else:

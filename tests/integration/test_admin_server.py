@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import pwd
 import select
 import shutil
 import socket
@@ -412,12 +413,15 @@ def test_roles_are_checked_and_refusals_noted_once(booth: Booth) -> None:
         def role(self, uid: int, groups: object) -> schema.RoleName:
             return "read"
 
-    toy = booth.toy(access=Readers(boss_uid=os.getuid()))
+    toy = booth.toy(access=Readers(["@0"], ["1", "@no-such"], ["2"], boss_uid=os.getuid()))
     line = booth.line()
     for _ in range(3):
         answer = line.ask("stop", **SELECT)
         assert answer["error"] == "io.hiod.Boss.NotPermitted"
-        assert answer["parameters"] == {"needs": "operate", "have": "read"}
+        user = pwd.getpwuid(os.getuid()).pw_name
+        assert answer["parameters"] == {
+            "needs": "operate", "have": "read", "user": user, "admits": ["1", "@0"],
+        }  # fmt: skip
     assert line.ask("list")["parameters"]["hands"]
     assert [event for event, _ in toy.notes] == ["admin.denied"]
     assert toy.doer.figures()["refused"] == {"NotPermitted": 3}

@@ -141,8 +141,9 @@ def test_who_has_no_role_is_told_which_one_it_takes(crew: Boss):
             with varlink.Client(f"unix:{crew.admin_socket}").open("io.hiod.Boss") as boss:
                 boss.List()
         except varlink.VarlinkError as error:
-            told = (error.error(), error.parameters())
-            wanted = ("io.hiod.Boss.NotPermitted", {"needs": "read", "have": "none"})
+            facts = error.parameters()
+            told = (error.error(), facts["needs"], facts["have"], facts["user"])
+            wanted = ("io.hiod.Boss.NotPermitted", "read", "none", "5004")
             code = 0 if told == wanted else 2
         finally:
             os._exit(code)

@@ -74,10 +74,15 @@ class NotPermitted(Record):
     Attributes:
         needs: the role that may.
         have: the caller's.
+        user: the caller's name, by the kernel's word.
+        admits: who has that role by hiod.toml: users, ``@groups``; root and the boss's user have it
+            anyway.
     """
 
     needs: RoleName
     have: RoleName
+    user: str = ""
+    admits: list[str] = field(default_factory=list)
 
 
 class TooLarge(Record):

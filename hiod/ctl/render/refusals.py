@@ -81,10 +81,19 @@ def _conflict(parameters: Row, message: str) -> str:
 def _not_permitted(parameters: Row, message: str) -> str:
     del message
     needs, have = parameters.get("needs"), parameters.get("have") or "none"
-    return (
-        f"not permitted: this takes role {needs}, yours is {have};"
-        " roles are given under [admin] in hiod.toml"
-    )
+    user, admits = parameters.get("user"), list(parameters.get("admits") or ())
+    whose = f"that of {user}" if user else "yours"
+    text = f"not permitted: this takes role {needs}, {whose} is {have}"
+    groups = [one.removeprefix("@") for one in admits if one.startswith("@")]
+    if groups:
+        whom = user or "USER"
+        return (
+            f"{text}; members of group {' or '.join(groups)} have it:"
+            f" an administrator can add you (usermod -aG {groups[0]} {whom}), then log in anew"
+        )
+    if admits:
+        text += f"; {', '.join(admits)} and root have it"
+    return f"{text}; roles are given under [admin] in hiod.toml"
 
 
 def standing(row: Row) -> str:

@@ -59,3 +59,11 @@ def test_entries_that_name_nobody_admit_nobody_and_are_kept_for_telling() -> Non
 def test_a_caller_without_a_name_is_called_by_its_number() -> None:
     assert Caller(1000, 1, 2, frozenset(), "read").user == "alice"
     assert Caller(77, 1, 2, frozenset(), "read").user == "77"
+
+
+def test_who_has_a_role_is_told_as_hiod_toml_says_it_and_without_those_that_are_nobody() -> None:
+    access = Access(["@0"], ["1", "@no-such"], ["2", "1"], boss_uid=1)
+
+    assert access.admits("admin") == ["@0"]
+    assert access.admits("operate") == ["1", "@0"]
+    assert access.admits("read") == ["2", "1", "@0"]

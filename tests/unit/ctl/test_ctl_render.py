@@ -427,6 +427,12 @@ PROBLEMS = [
         (AdminError("NotPermitted", needs="operate", have="read"),
          "not permitted: this takes role operate, yours is read; roles are given under [admin] in"
          " hiod.toml"),
+        (AdminError("NotPermitted", needs="admin", have="read", user="bob", admits=["@hiod", "al"]),
+         "not permitted: this takes role admin, that of bob is read; members of group hiod have it:"
+         " an administrator can add you (usermod -aG hiod bob), then log in anew"),
+        (AdminError("NotPermitted", needs="admin", have="none", user="bob", admits=["al"]),
+         "not permitted: this takes role admin, that of bob is none; al and root have it; roles are"
+         " given under [admin] in hiod.toml"),
         (AdminError("Timeout", state="starting", hands=[
             {"name": "a", "state": "starting", "reason": "no REG"},
             {"name": "b", "state": "ready"}]),
