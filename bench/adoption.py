@@ -6,6 +6,7 @@ Run ``python bench/adoption.py [HANDS ...]`` (10 100 500). Prints one line for e
 
 from __future__ import annotations
 
+import argparse
 import os
 import select
 import shutil
@@ -89,5 +90,7 @@ def measure(number: int) -> None:
 
 
 if __name__ == "__main__":
-    for given in [int(word) for word in sys.argv[1:]] or [10, 100, 500]:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("hands", type=int, nargs="*", default=[10, 100, 500])
+    for given in parser.parse_args().hands:
         measure(given)

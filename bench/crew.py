@@ -9,6 +9,7 @@ machine.
 
 from __future__ import annotations
 
+import argparse
 import os
 import select
 import shutil
@@ -223,9 +224,11 @@ def show(figure: Figure) -> None:
 
 
 def main() -> None:
-    hands = int(sys.argv[1]) if len(sys.argv) > 1 else 50
-    idle_s = float(sys.argv[2]) if len(sys.argv) > 2 else 20.0
-    for figure in figures(hands, idle_s):
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("hands", type=int, nargs="?", default=50)
+    parser.add_argument("idle_s", type=float, nargs="?", default=20.0, help="how long to watch CPU")
+    given = parser.parse_args()
+    for figure in figures(given.hands, given.idle_s):
         show(figure)
 
 

@@ -6,11 +6,11 @@ Run ``python bench/launching.py [HANDS]``. Prints one line a figure; PSS is what
 
 from __future__ import annotations
 
+import argparse
 import os
 import select
 import shutil
 import statistics
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -100,4 +100,6 @@ def main(number: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 50)
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("hands", type=int, nargs="?", default=50)
+    main(parser.parse_args().hands)

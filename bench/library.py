@@ -6,6 +6,7 @@
 Each figure is the best of three, in seconds; a run is a Python of its own.
 """
 
+import argparse
 import os
 import subprocess
 import sys
@@ -66,6 +67,8 @@ def crewed_s(python: str, package: str, cache: str) -> float:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.parse_args()
     print(f"start of {HANDS} hands until crewed, best of {TRIES}")
     crews = [("hiod", sys.executable)]
     if os.environ.get("HIOD_HIO_PYTHON"):

@@ -6,6 +6,7 @@ With HIOD_HIO_PYTHON naming a Python that has hio 0.7.20, hio is measured beside
 
 from __future__ import annotations
 
+import argparse
 import os
 import select
 import shutil
@@ -270,6 +271,9 @@ def bare_round_trip(rundir: str, count: int) -> float:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--hio", action="store_true", help="measure the hio that is here")
+    parser.parse_args()
     rundir = tempfile.mkdtemp(prefix="hb")
     try:
         for size, count in ((100, 40_000 if LIBRARY == "hio" else 200_000), (200_000, 1000)):

@@ -9,6 +9,7 @@ HIOD_HIO_PYTHON naming a Python that has hio 0.7.20, hio's Doists are measured a
 
 from __future__ import annotations
 
+import argparse
 import os
 import select
 import shutil
@@ -230,10 +231,13 @@ def hio() -> Trips | None:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("trips", type=int, nargs="?", default=10_000)
+    parser.add_argument("--hio", action="store_true", help="measure the hio that is here")
+    trips = parser.parse_args().trips
     if HIO:
         by_hio()
         return
-    trips = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
     floor = bare(trips)
     print(
         f"{'microseconds there and back':<32}{'p50':>10}{'p99':>10}{'mean':>10}{'times bare':>12}"

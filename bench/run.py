@@ -9,6 +9,7 @@ slow hiod. HIOD_HIO_PYTHON names a Python that has hio 0.7.20, to have hio besid
 
 from __future__ import annotations
 
+import argparse
 import os
 import platform
 import subprocess
@@ -23,6 +24,9 @@ OTHERS = ("launching", "memos", "scheduler", "watching", "admin", "library", "pe
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--short", action="store_true", help="leave out the other benches")
+    given = parser.parse_args()
     load = os.getloadavg()[0]
     print(f"Python {platform.python_version()}, {os.cpu_count()} cores, load {load:.1f} before\n")
     print(f"{'':<46}{'hiod':>12}   {'aim':<14}beside")
@@ -34,7 +38,7 @@ def main() -> None:
         for figure in crew.figures(count, idle_s):
             if idle_s or "started" in figure.what or "stop of" in figure.what:
                 crew.show(figure)
-    if "--short" in sys.argv:
+    if given.short:
         return
     for name in OTHERS:
         print(f"\n== bench/{name}.py", flush=True)

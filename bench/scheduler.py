@@ -7,12 +7,12 @@ HIOD_HIO_PYTHON names a Python that has hio 0.7.20; without it hio's column stay
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
 import os
 import resource
 import subprocess
-import sys
 import time
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -135,7 +135,9 @@ def woken_by_pipe() -> float:
 
 
 def main() -> None:
-    if sys.argv[1:] == ["--hio"]:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--hio", action="store_true", help="measure the hio that is here, as JSON")
+    if parser.parse_args().hio:
         print(json.dumps(figures("hio")))
         return
     other: dict[str, float] = {}

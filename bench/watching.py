@@ -6,10 +6,10 @@ its looks are real; the naive way asks psutil for the same figures of everybody 
 
 from __future__ import annotations
 
+import argparse
 import os
 import resource
 import subprocess
-import sys
 import time
 
 import psutil
@@ -48,7 +48,9 @@ def naive_cost(pids: list[int], seconds: int) -> float:
 
 
 def main() -> None:
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 500
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("count", type=int, nargs="?", default=500, help="processes to watch")
+    count = parser.parse_args().count
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, count + 64)), hard))
     # All read one pipe, so that its end ends them.
