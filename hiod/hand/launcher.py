@@ -19,14 +19,12 @@ import resource
 import select
 import signal
 import socket
-import struct
 import sys
 import time
-from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import hiod
-from hiod.hand import birth, environ, kin, sharing, words
+from hiod.hand import birth, door, environ, kin, sharing, words
 from hiod.hand import main as hand
 from hiod.host import packets
 
@@ -35,9 +33,6 @@ if TYPE_CHECKING:
 
 LINGER_S = 30.0
 """So long a launcher without hands waits for a boss: its first, or the one after a crash."""
-
-MAX_QUEUED = 10_000
-"""Packets waiting for a boss that does not read; no order is taken while there are more."""
 
 UNSURE_S = 1.0
 """So long is waited for a command to be executed or refused, before its process is told anyway."""
@@ -66,63 +61,6 @@ class _Hand(NamedTuple):
     started_at: int
 
 
-class _Boss:
-    """The connection to the one boss, and the packets it has not taken yet."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        sock.setblocking(False)
-        self.sock = sock
-        self.greeted = False
-        pid = _peer(sock)[0]
-        try:
-            self.pidfd = os.pidfd_open(pid)
-        except (OSError, ValueError):
-            self.pidfd = -1  # of another pid namespace, or gone: then EOF has to tell
-        self._unsent: deque[tuple[bytes, list[int]]] = deque()
-
-    @property
-    def overloaded(self) -> bool:
-        return len(self._unsent) > MAX_QUEUED
-
-    def lives(self) -> bool:
-        """Whether anybody is there to hear; what a dead boss has said may still be unread."""
-        poll = select.poll()
-        poll.register(self.sock, 0)  # only its end, which is told unasked
-        if self.pidfd >= 0:
-            poll.register(self.pidfd, select.POLLIN)
-        return not poll.poll(0)
-
-    def tell(self, op: str, fds: Sequence[int] = (), **facts: Any) -> None:
-        """Send one packet, or keep it (and copies of its descriptors) until there is room."""
-        payload = packets.pack({"op": op, **facts})
-        if not self._unsent and self._sent(payload, fds):
-            return
-        self._unsent.append((payload, [os.dup(fd) for fd in fds]))
-
-    def flush(self) -> None:
-        while self._unsent and self._sent(*self._unsent[0]):
-            packets.discard(self._unsent.popleft()[1])
-
-    def _sent(self, payload: bytes, fds: Sequence[int]) -> bool:
-        try:
-            packets.send(self.sock, payload, fds)
-        except BlockingIOError:
-            return False
-        except OSError as ex:
-            # Too many descriptors under way is a full queue by another name. All else means
-            # that the boss is gone: reading will say so, and the next one gets a replay.
-            return ex.errno != packets.TOO_MANY_UNDER_WAY
-        return True
-
-    def close(self) -> None:
-        self.sock.close()
-        if self.pidfd >= 0:
-            os.close(self.pidfd)
-        for _, fds in self._unsent:
-            packets.discard(fds)
-        self._unsent.clear()
-
-
 class Launcher:
     """One launcher process; `run` is all of its life."""
 
@@ -130,13 +68,12 @@ class Launcher:
         self._id = ident
         self._ground = ground
         self._boot_id = kin.boot_id()
-        self._path = f"{runtime}/launcher/{ident}.sock"
-        self._listener = _listen(self._path)
+        self._door = door.Door(f"{runtime}/launcher/{ident}.sock")
         self._wakeup = _wakeup_socket()
         self._epoll = select.epoll()
-        self._epoll.register(self._listener, select.EPOLLIN)
+        self._epoll.register(self._door, select.EPOLLIN)
         self._epoll.register(self._wakeup, select.EPOLLIN)
-        self._boss: _Boss | None = None
+        self._boss: door.Caller | None = None
         self._held: dict[str, int] = {}
         self._hands: dict[int, _Hand] = {}  # by pid
         self._unsure: dict[int, tuple[int, float]] = {}  # by pid: verdict, until when; oldest first
@@ -152,7 +89,7 @@ class Launcher:
 
     def adopt(self, sock: socket.socket) -> None:
         """Take the connection a boss made before it started this launcher."""
-        self._boss = _Boss(sock)
+        self._boss = door.Caller(sock)
         self._epoll.register(sock, select.EPOLLIN | select.EPOLLOUT | select.EPOLLET)
 
     def run(self) -> None:
@@ -166,20 +103,40 @@ class Launcher:
                 # The present boss before the listener: who knocks is refused only by the living.
                 if self._boss is not None and self._boss.sock.fileno() in ready:
                     self._serve()
-                if self._listener.fileno() in ready:
+                if self._door.fileno() in ready:
                     self._answer_the_door()
         finally:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(self._path)  # noqa: PTH108 - see `kin.read`
+            self._door.remove()
 
     def _finished(self) -> bool:
         if self._quit:
             return True
         if self._hands or self._ended:
-            return False
+            # Ends that nobody can come to ask for need not be remembered.
+            return not self._can_be_found() and not self._hands
         if self._retired:
             return True
         return self._boss is None and time.monotonic() >= self._until
+
+    def _can_be_found(self) -> bool:
+        """Whether a boss is here or can come; looked at whenever something has happened."""
+        if self._boss is not None:
+            return True
+        try:
+            self._be_found()
+        except OSError:
+            return False
+        return True
+
+    def _be_found(self) -> None:
+        """See that the door is where bosses look for it: somebody may have removed it."""
+        if self._door.stands():
+            return
+        self._epoll.unregister(self._door)
+        try:
+            self._door.renew()
+        finally:
+            self._epoll.register(self._door, select.EPOLLIN)
 
     def _patience(self) -> float | None:
         for _, until in self._unsure.values():
@@ -191,18 +148,13 @@ class Launcher:
     # ---------------------------------------------------------------- the boss
 
     def _answer_the_door(self) -> None:
-        try:
-            sock, _ = self._listener.accept()
-        except OSError:
-            return  # it has gone away again
-        uid = _peer(sock)[1]
-        if uid not in (0, os.geteuid()):
-            _turn_away(sock, f"uid {uid} may not command this launcher")
+        sock = self._door.answer()
+        if sock is None:
             return
         if self._boss is not None:
             self._serve()
         if self._boss is not None and self._boss.lives():
-            _turn_away(sock, "another boss is connected")
+            door.turn_away(sock, "another boss is connected")
             return
         self._part()
         self.adopt(sock)
@@ -239,7 +191,7 @@ class Launcher:
             finally:
                 packets.discard(fds)
 
-    def _obey(self, boss: _Boss, message: dict[str, Any] | None, fds: list[int]) -> None:
+    def _obey(self, boss: door.Caller, message: dict[str, Any] | None, fds: list[int]) -> None:
         """Do one request. The descriptors are closed by the caller; copy what must stay."""
         op = message.get("op") if message else None
         act = _OPS.get(op) if isinstance(op, str) else None
@@ -254,7 +206,7 @@ class Launcher:
         except OSError as ex:
             boss.tell("bad", what=op, message=str(ex))
 
-    def _hello(self, boss: _Boss, _message: dict[str, Any], _fds: list[int]) -> None:
+    def _hello(self, boss: door.Caller, _message: dict[str, Any], _fds: list[int]) -> None:
         boss.greeted = True
         boss.tell(
             "hello",
@@ -277,7 +229,7 @@ class Launcher:
             boss.tell("exit", (words_fd,), **facts)
         boss.tell("replayed")
 
-    def _hold(self, _boss: _Boss, message: dict[str, Any], fds: list[int]) -> None:
+    def _hold(self, _boss: door.Caller, message: dict[str, Any], fds: list[int]) -> None:
         self._keep(str(message["what"]), fds[0])
 
     def _keep(self, what: str, fd: int) -> None:
@@ -286,30 +238,24 @@ class Launcher:
         packets.discard([fd for fd in (self._held.pop(what, -1),) if fd >= 0])
         self._held[what] = copy
 
-    def _drop(self, _boss: _Boss, message: dict[str, Any], _fds: list[int]) -> None:
+    def _drop(self, _boss: door.Caller, message: dict[str, Any], _fds: list[int]) -> None:
         fd = self._held.pop(str(message["what"]), -1)
         if fd >= 0:
             os.close(fd)
 
-    def _forget(self, _boss: _Boss, message: dict[str, Any], _fds: list[int]) -> None:
+    def _forget(self, _boss: door.Caller, message: dict[str, Any], _fds: list[int]) -> None:
         ended = self._ended.pop(_key(message), None)
         if ended is not None:
             os.close(ended[1])
 
-    def _retire(self, _boss: _Boss, _message: dict[str, Any], _fds: list[int]) -> None:
+    def _retire(self, _boss: door.Caller, _message: dict[str, Any], _fds: list[int]) -> None:
         self._retired = True
 
-    def _listen_again(self, _boss: _Boss, _message: dict[str, Any], _fds: list[int]) -> None:
+    def _listen_again(self, _boss: door.Caller, _message: dict[str, Any], _fds: list[int]) -> None:
         """Bind its path again, which somebody has removed: no later boss would find it."""
-        if os.path.lexists(self._path):
-            return
-        listener = _listen(self._path)
-        self._epoll.unregister(self._listener)
-        self._listener.close()
-        self._listener = listener
-        self._epoll.register(listener, select.EPOLLIN)
+        self._be_found()
 
-    def _leave(self, _boss: _Boss, _message: dict[str, Any], _fds: list[int]) -> None:
+    def _leave(self, _boss: door.Caller, _message: dict[str, Any], _fds: list[int]) -> None:
         self._quit = True
 
     def _tell(self, op: str, fds: Sequence[int] = (), **facts: Any) -> None:
@@ -329,7 +275,7 @@ class Launcher:
 
     # ---------------------------------------------------------------- births
 
-    def _spawn(self, boss: _Boss, message: dict[str, Any], fds: list[int]) -> None:
+    def _spawn(self, boss: door.Caller, message: dict[str, Any], fds: list[int]) -> None:
         """Fork one hand; answered by ``spawned``, or by ``refused`` with the step.
 
         A command is ``spawned`` when it has been executed: then the answer comes later.
@@ -432,7 +378,7 @@ class Launcher:
     def _let_go(self) -> None:
         """In the child: no object of the launcher may close, later, a number that is the hand's."""
         self._epoll.close()
-        self._listener.close()
+        self._door.close()
         self._wakeup.close()
         if self._boss is not None:
             self._boss.sock.close()
@@ -495,7 +441,7 @@ class Launcher:
         os.close(one.words)
         self._tell("refused", name=name, generation=generation, **refusal)
 
-    def _sweep(self, _boss: _Boss, message: dict[str, Any], _fds: list[int]) -> None:
+    def _sweep(self, _boss: door.Caller, message: dict[str, Any], _fds: list[int]) -> None:
         """Kill a hand with all that descends from it, or what is left if it is dead."""
         key = _key(message)
         one = next((one for one in self._hands.values() if one.key == key), None)
@@ -582,19 +528,6 @@ def _key(message: dict[str, Any]) -> Key:
     return str(message["name"]), int(message["generation"])
 
 
-def _peer(sock: socket.socket) -> tuple[int, int]:
-    """Return pid and uid of the other side, as the kernel knows them."""
-    raw = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-    pid, uid, _ = struct.unpack("3i", raw)
-    return pid, uid
-
-
-def _turn_away(sock: socket.socket, why: str) -> None:
-    with contextlib.suppress(OSError):
-        packets.send(sock, packets.pack({"op": "busy", "message": why}))
-    sock.close()
-
-
 def _dead() -> int | None:
     """Return the pid of a child that has died and is not yet reaped."""
     try:
@@ -602,22 +535,6 @@ def _dead() -> int | None:
     except ChildProcessError:
         return None
     return found.si_pid if found else None
-
-
-def _listen(path: str) -> socket.socket:
-    """Return the listener, at its path only once connecting to it succeeds."""
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
-    fresh = f"{path}.new"
-    umask = os.umask(0o177)
-    try:
-        sock.bind(fresh)
-    finally:
-        os.umask(umask)
-    sock.listen(8)
-    sock.setblocking(False)
-    # Whoever finds the path refusing takes its owner for dead and unlinks it.
-    os.rename(fresh, path)  # noqa: PTH104 - see `kin.read`
-    return sock
 
 
 def _wakeup_socket() -> socket.socket:

@@ -7,6 +7,7 @@ import json
 import os
 import resource
 import select
+import shutil
 import signal
 import socket
 import stat
@@ -508,6 +509,34 @@ def test_hands_outlive_their_launcher(eye, shore, rundir):
     assert shore.find() == []
     assert list((rundir / "launcher").iterdir()) == []
     signal.pidfd_send_signal(born.pidfd, signal.SIGKILL)
+
+
+def test_a_door_removed_while_no_boss_is_there_is_back_at_the_next_end(eye, shore, rundir):
+    born = eye.spawn("alpha", "sleep", "60")
+    keep = eye.spawn("beta", "sleep", "60")
+    door = rundir / "launcher" / f"{eye.launcher.id}.sock"
+    inode = door.stat().st_ino
+    eye.close()
+    door.unlink()
+
+    os.kill(born.pid, signal.SIGTERM)
+
+    wait_until(lambda: door.exists() and door.stat().st_ino != inode)
+    (second,) = shore.find()
+    assert second.end("alpha").signal == signal.SIGTERM
+    assert second.until(Living).pid == keep.pid
+
+
+def test_a_launcher_no_boss_can_find_ends_with_its_last_hand(eye, rundir):
+    born = eye.spawn("alpha", "sleep", "60")
+    pidfd = os.pidfd_open(eye.launcher.pid)
+    eye.close()
+    shutil.rmtree(rundir / "launcher")
+
+    os.kill(born.pid, signal.SIGTERM)
+
+    assert select.select((pidfd,), (), (), 10)[0]
+    os.close(pidfd)
 
 
 def test_interrupt_and_hangup_do_not_concern_it(eye):
