@@ -34,11 +34,14 @@ _RUN = 8
 _GAPS = 600
 """Free places of each size that are filled at most: more than are left after a start."""
 
-_MARK, _STEPS = 100_000, ((65536, 8192, -4096), (8192, 512, -64), (512, 16, -16))
-"""A size that malloc takes from its end, and the sizes of free places below it, largest first."""
+_MARKS, _MARK = 16, 100_000
+"""So many places of that size are more than malloc has anywhere but at its end."""
 
-_ENOUGH = 1 << 20
-"""So many bytes of malloc's places are filled at most; a start leaves a quarter of that."""
+_STEPS = ((65536, 8192, -4096), (8192, 512, -64), (512, 16, -16))
+"""Sizes of malloc's places that are filled, the largest first: first, last, step."""
+
+_ENOUGH = 4 << 20
+"""So many bytes of malloc's places are filled at most; a start leaves a twentieth of that."""
 
 
 def immortal_works() -> bool:
@@ -130,13 +133,17 @@ def fill_heap() -> int:
     libc.malloc.restype = ctypes.c_void_p
     libc.malloc.argtypes = (ctypes.c_size_t,)
     libc.free.argtypes = (ctypes.c_void_p,)
-    end = libc.malloc(_MARK)
-    libc.free(end)
+    marks = sorted((libc.malloc(_MARK) or 0 for _ in range(_MARKS)), reverse=True)
+    end = marks[0]
+    for mark in marks:
+        if end - mark < 2 * _MARK:
+            end = mark  # side by side, so this too is at the end
+        libc.free(mark)
     filled = 0
     for size in (size for steps in _STEPS for size in range(*steps)):
         while filled < _ENOUGH:
             place = libc.malloc(size)
-            if place is None or end is None or place >= end:
+            if place is None or place >= end:
                 libc.free(place)
                 break
             filled += size
