@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from support.blocks import run_by
 from support.nspawn import CREW
+from support.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -75,6 +76,12 @@ def test_a_user_runs_a_crew_of_their_own(machine: Machine, alice: Callable[..., 
     assert machine.out("pgrep", "-u", "alice", "-f", "hiod-hand") == before
     assert "/hiod.service/hands/ticker-0" in machine.out("cat", f"/proc/{before.split()[0]}/cgroup")
 
+    # Also when there is no boss just then.
+    boss = alice("systemctl", "--user", "show", "-P", "MainPID", "hiod")
+    alice("sh", "-c", f"kill -KILL {boss}; systemctl --user stop hiod")
+
+    wait_until(lambda: not machine.run("pgrep", "-u", "alice", "-f", "hiod", check=False).stdout)
+    alice("systemctl", "--user", "start", "hiod")
     alice("systemctl", "--user", "stop", "hiod")
 
     left = machine.run("pgrep", "-u", "alice", "-f", "hiod", check=False)

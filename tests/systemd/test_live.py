@@ -39,6 +39,7 @@ def talkers(hiod: Machine) -> Iterator[Machine]:
     yield hiod
     hiod.run("rm", "-r", "/etc/hiod/crew.d/chat.toml", "/opt/talk")
     hiod.call("apply", wait="gone", timeout_s=60)
+    hiod.run("sh", "-c", "rm -r /var/lib/hiod/hands/chat-*")  # their books
 
 
 def crew(machine: Machine) -> dict[str, tuple[Any, ...]]:

@@ -4,11 +4,29 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from support.nspawn import CREW
+from support.nspawn import CREW, PYTHON
 from support.waiting import wait_until
 
 if TYPE_CHECKING:
     from support.nspawn import Machine
+
+
+LISTENER = """\
+import os, socket
+sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+sock.bind('/tmp/old.sock')
+heard = sock.recv(99).decode()
+with open('/tmp/new', 'w') as file:
+    file.write(heard)
+os.rename('/tmp/new', '/tmp/heard')
+print(heard, flush=True)
+sock.recv(99)
+"""
+SPEAKER = """\
+import socket, time
+socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(b'hello from new', '/tmp/old.sock')
+time.sleep(9999)
+"""
 
 
 def pids(machine: Machine) -> dict[str, int]:
@@ -156,6 +174,46 @@ def test_a_restart_keeps_the_hands(hiod: Machine) -> None:
         assert row["restarts"] == before[name]["restarts"]
 
 
+def test_hands_of_two_bosses_ago_still_write_to_their_tmp_and_the_journal(hiod: Machine) -> None:
+    # It waits on a socket of its own in /tmp, and tells there and in the journal who spoke to it.
+    hiod.run("hiodctl", "add", "old", "--", PYTHON, "-c", LISTENER)
+    since = hiod.cursor()
+    try:
+        wait_until(lambda: (hiod.root / "var/lib/hiod/tmp/old.sock").exists())
+        hiod.run("systemctl", "restart", "hiod")
+        hiod.run("systemctl", "restart", "hiod")
+
+        hiod.run("hiodctl", "add", "new", "--", PYTHON, "-c", SPEAKER)
+
+        told = hiod.until_told("SYSLOG_IDENTIFIER=hiod-old", since=since)
+        assert told["MESSAGE"] == "hello from new"
+        assert told["_SYSTEMD_CGROUP"].endswith("/hiod.service/hands/old")
+        assert (hiod.root / "var/lib/hiod/tmp/heard").read_text() == "hello from new"
+        assert hiod.hands()["old"]["restarts"] == 0
+    finally:
+        hiod.run("hiodctl", "remove", "old", "new", check=False)
+
+
+def test_a_shutdown_that_keeps_the_hands_leaves_them_to_the_next_boss(hiod: Machine) -> None:
+    before, boss = pids(hiod), hiod.main_pid()
+
+    hiod.run("hiodctl", "shutdown", "--keep-hands")
+
+    wait_until(lambda: hiod.main_pid() not in (0, boss))
+    assert pids(hiod) == before
+
+
+def test_a_second_boss_is_refused_by_name(hiod: Machine) -> None:
+    before, boss = pids(hiod), hiod.main_pid()
+    places = ["--runtime-dir", "/run/hiod", "--state-dir", "/var/lib/hiod"]
+
+    done = hiod.run("hiod", "run", *places, user="hiod", check=False)
+
+    assert done.returncode == 1
+    assert f"another boss (pid {boss}) has /run/hiod" in done.stderr
+    assert (pids(hiod), hiod.main_pid()) == (before, boss)
+
+
 def test_a_crash_of_the_boss_keeps_the_hands(hiod: Machine) -> None:
     before, boss = pids(hiod), hiod.main_pid()
 
@@ -180,26 +238,6 @@ def test_a_call_during_a_restart_waits_and_is_answered(hiod: Machine) -> None:
     assert restart.returncode == 0
     assert codes <= {0}
     assert hiod.main_pid() != boss
-
-
-def test_a_boss_that_does_not_turn_is_shot_and_its_hands_are_kept(hiod: Machine) -> None:
-    drop_in = "/run/systemd/system/hiod.service.d/watchdog.conf"
-    hiod.write(drop_in, "[Service]\nWatchdogSec=1s\n")
-    hiod.run("systemctl", "daemon-reload")
-    hiod.run("systemctl", "restart", "hiod")
-    try:
-        before, boss, since = pids(hiod), hiod.main_pid(), hiod.cursor()
-
-        hiod.run("kill", "-STOP", str(boss))
-
-        wait_until(lambda: hiod.main_pid() not in (0, boss))
-        assert pids(hiod) == before
-        said = [one["MESSAGE"] for one in hiod.journal("UNIT=hiod.service", since=since)]
-        assert "hiod.service: Watchdog timeout (limit 1s)!" in said
-    finally:
-        hiod.run("rm", drop_in)
-        hiod.run("systemctl", "daemon-reload")
-        hiod.run("systemctl", "restart", "hiod")
 
 
 def test_an_idle_boss_is_not_shot(hiod: Machine) -> None:

@@ -88,15 +88,14 @@ def test_a_new_version_installed_over_the_running_one_takes_the_crew_over(
 def test_a_version_too_old_for_the_database_says_so_once_and_leaves_the_hands_alone(
     running: Machine, tmp_path: Path
 ) -> None:
-    newer = with_newer_schema(copy(tmp_path)) / "hiod"
-    install(running, newer)
+    install(running, with_newer_schema(copy(tmp_path)) / "hiod")
+    running.run("cp", "-a", "/usr/lib/hiod", "/root/newer")
     running.run("systemctl", "restart", "hiod")
     assert running.call("about")["version"] == OTHER
     before = crew(running)
 
     # The one from before, as somebody would who does not like the new one.
-    place = copy(tmp_path / "back", hiod.__version__)
-    install(running, place / "hiod")
+    install(running, copy(tmp_path / "back", hiod.__version__) / "hiod")
     refused = running.run("systemctl", "restart", "hiod", check=False)
 
     assert refused.returncode == 1
@@ -108,12 +107,14 @@ def test_a_version_too_old_for_the_database_says_so_once_and_leaves_the_hands_al
     assert running.run("hiodctl", "list", check=False).returncode == 3
 
     # The right one has them again, none the wiser.
-    install(running, newer)
+    running.run("mv", "/usr/lib/hiod", "/root/older")
+    running.run("mv", "/root/newer", "/usr/lib/hiod")
     running.run("systemctl", "start", "hiod")
     assert crew(running) == before
 
     # And a stop finds them while nobody can have them.
-    install(running, place / "hiod")
+    running.run("rm", "-r", "/usr/lib/hiod")
+    running.run("mv", "/root/older", "/usr/lib/hiod")
     running.run("systemctl", "restart", "hiod", check=False)
     assert all(running.alive(pid) for _, pid, *_ in before.values())
     running.run("systemctl", "stop", "hiod")
