@@ -204,6 +204,7 @@ class Posting:
         boss: the boss's name and path.
         bossPid: the process whose control counts, until a HEY names another.
         beat_s: seconds between heartbeats; 0 sends none.
+        place: its number among the hands of its boss, which says when it beats.
         readyBy: what makes the hand ready (``register``, ``memo``, ...).
     """
 
@@ -217,4 +218,5 @@ class Posting:
     generation: int = 1
     token: str = ""
     beat_s: float = 5.0
+    place: int = 0
     readyBy: str = "register"

@@ -37,10 +37,29 @@ REG_FIRST_S, REG_LAST_S = 0.25, 2.0
 STATUS_S = 0.5
 """A changed status text makes a heartbeat come early, but not closer than this to the last."""
 
+BURST, BURST_GAP_S, GOLDEN = 50, 0.001, 0.6180339887
+"""So many hands beat one after the other, so far apart; and by what bursts are spread evenly."""
+
+NAME_MAX = 255
+"""Letters of a hand's name."""
+STRANGERS_MAX = 1000
+"""Hands in a book that nobody has said to expect."""
+
 STATUS_MAX = 200
 """Letters of a status text that are told; it is said again with every heartbeat."""
 
 _FIELDS = frozenset(("tag", "name", "load"))
+
+
+def beatPhase(place: int, beat_s: float) -> float:
+    """Return how long after each whole ``beat_s`` of the machine's clock a hand is to beat.
+
+    Hands beat in bursts, a millisecond apart: while one runs that does what the one before did,
+    caches are warm, and both it and the boss take half the time.  A burst is small and slow
+    enough for a queue of ten; any number of bursts is spread evenly.
+    """
+    burst, rank = divmod(place, BURST)
+    return (burst * GOLDEN * beat_s + rank * BURST_GAP_S) % beat_s
 
 
 def tagOf(memo: str) -> str | None:
@@ -459,8 +478,13 @@ class BossSide:
             return [], "REG from an unbound socket"
         if not name or name == self.name:
             return [], "REG without a name of its own"
+        if len(name) > NAME_MAX:
+            return [], "REG with a name too long"
         if any(addr == src and other != name for other, addr in self.book.items()):
             return [], "REG from another hand's address"
+        known = self.expected | self.book.keys()
+        if name not in known and len(known) - len(self.expected) >= STRANGERS_MAX:
+            return [], "REG of a stranger too many"
         self.book[name] = src
         if claim(memo.load).hio:
             self.hios.add(name)

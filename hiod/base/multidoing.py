@@ -41,6 +41,7 @@ from hiod.base.crewing import (
     Cred,
     HandSide,
     Trust,
+    beatPhase,
     read,
     tagOf,
     tojson,
@@ -429,7 +430,7 @@ class Bosser(MultiDoerBase):
             return
         self._rebook()
         for text, addr in said:
-            self.memoit(text, addr)
+            self.memoit(text, addr, key=tagOf(text))  # a book replaces one that has not left yet
 
     def _rebook(self) -> None:
         """Make the address book what the conversation says it is."""
@@ -502,17 +503,21 @@ class Crewer(MultiDoerBase):
     def registered(self, registered: bool) -> None:
         self._side.registered = registered
 
-    def beatAside(self) -> None:
-        """Leave heartbeats to a Doist that asks ``asideAt`` and calls ``sayAside`` then.
+    def beatAside(self) -> tuple[float, float]:
+        """Leave heartbeats to a Doist that asks ``asideAt`` and calls ``sayAside`` by then.
 
         Not where a subclass serves or sends in its own way: it is to see them, too.
+
+        Returns:
+            when to beat best: how long after each whole interval of the machine's clock, and
+            that interval, both in seconds.
         """
-        own = type(self)
-        self._aside = (own.recur, own.service, own.memoit) == (
-            Crewer.recur,
-            Crewer.service,
-            Crewer.memoit,
-        )
+        own, posting = type(self), self.posting
+        mine = (Crewer.recur, Crewer.service, Crewer.memoit)
+        if posting is None or not posting.beat_s or (own.recur, own.service, own.memoit) != mine:
+            return 0.0, 0.0
+        self._aside = True
+        return beatPhase(posting.place, posting.beat_s), posting.beat_s
 
     def assign(self, posting: Posting) -> None:
         """Make this the Crewer of a daemon's hand; before enter."""

@@ -27,7 +27,7 @@ from hiod.boss.doors import Doors
 from hiod.boss.membership import Membership
 from hiod.boss.processes import Processes
 from hiod.boss.readiness import Readiness
-from hiod.boss.stations import Station
+from hiod.boss.stations import Numbers, Station
 from hiod.boss.switchboard import Switchboard
 from hiod.core.uxd.peermemoing import PeerMemoer
 from hiod.errors import LauncherError, SpawnError
@@ -120,6 +120,7 @@ class Overseer(Bosser):
         self.hands: dict[str, r.Hand] = {}
         self.departed: dict[str, r.Hand] = {}
         self.stations: dict[str, Station] = {}
+        self._numbers = Numbers()
         self.outcome: str | None = None
         self.settled = self.ready = False
         self.when_ready: Callable[[], None] = lambda: None
@@ -186,7 +187,8 @@ class Overseer(Bosser):
         """Return what is known of a hand beyond the rules."""
         found = self.stations.get(name)
         if found is None:
-            found = self.stations[name] = Station(addr=self._mailroom.path(name))
+            addr, place = self._mailroom.path(name), self._numbers.take()
+            found = self.stations[name] = Station(addr, place)
             self.switchboard.list_addr(name, found.addr)
         return found
 
@@ -542,6 +544,7 @@ class Overseer(Bosser):
         self._give_up_mail(name, "it left the crew")
         station = self.stations.pop(name, None)
         if station is not None:
+            self._numbers.give_back(station.place)
             self.switchboard.unlist(station.addr)
             self.forget(station.addr, "it left the crew")
             station.close()

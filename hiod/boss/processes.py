@@ -83,6 +83,7 @@ class Processes:
             log_default=around.log_default,
             log_dir=str(around.places.logs),
             cgroup=around.groups.hand(hand.name),
+            place=boss.station(hand.name).place,
         )
 
     def log_of(self, hand: r.Hand, order: Mapping[str, Any] | None = None) -> str:

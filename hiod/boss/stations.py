@@ -6,6 +6,7 @@ closed by the station that holds it, once.
 
 from __future__ import annotations
 
+import heapq
 import os
 import stat
 from contextlib import suppress
@@ -55,12 +56,32 @@ class Allowance:
         return True
 
 
+class Numbers:
+    """Gives numbers from 0, always the lowest that nobody has."""
+
+    def __init__(self) -> None:
+        self._next = 0
+        self._free: list[int] = []
+
+    def take(self) -> int:
+        """Return a number that nobody else has until it is given back."""
+        if self._free:
+            return heapq.heappop(self._free)
+        self._next += 1
+        return self._next - 1
+
+    def give_back(self, number: int) -> None:
+        """Let somebody else have a number."""
+        heapq.heappush(self._free, number)
+
+
 @dataclass(slots=True)
 class Station:
     """One hand, as the boss sees it now.
 
     Attributes:
         addr: where its memos go.
+        place: its number among the hands that are there, for when it beats; the lowest free one.
         token: mark of its present incarnation.
         launcher: parent of its process; None when that has ended.
         pidfd: its process; words: its last words; both None when there are none.
@@ -89,6 +110,7 @@ class Station:
     """
 
     addr: str
+    place: int = 0
     token: str = ""
     launcher: Launcher | None = None
     pidfd: int | None = None

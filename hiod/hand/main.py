@@ -52,6 +52,10 @@ class HandDoist(Doist):
         super().__init__(doers=doers, **kwa)
         self._crewer: Crewer = doers[0]
         self._crewer.beatAside()
+        self._phase, self._beat_s = self._crewer.beatAside()
+        self._beat_asked = inf  # the tyme by which its Crewer wants the next heartbeat said
+        self._beat_tyme = inf  # the tyme at which it is said
+        self._beat_due = inf  # that by the clock
 
     def rest(self, timeout: float | None) -> list[Deed]:
         """Wait, and say each heartbeat when it is due."""
@@ -59,24 +63,43 @@ class HandDoist(Doist):
         at = crewer.asideAt()
         if at == inf:
             return wait(timeout)
-        moment = self._ticks.moment(at)
-        until = -inf if timeout == 0.0 else min(self._due_at, self._limit_at)
         now = clock()
+        if at != self._beat_asked:
+            self._plan(at, now)
+        until = -inf if timeout == 0.0 else min(self._due_at, self._limit_at)
         while True:
-            if now >= moment:
-                late = now - moment
+            late = now - self._beat_due
+            if late >= 0.0:
                 self.lagMax = max(self.lagMax, late)
                 self.cycles += 1
-                at = crewer.sayAside(at if late < self._tock else at + late)
+                at = crewer.sayAside(self._beat_tyme + (late if late >= self._tock else 0.0))
                 if at == -inf:  # it takes a turn
                     return wait(0.0)
-                moment = self._ticks.moment(at)
-            ready = wait(max(0.0, min(until, moment) - now))
-            if ready or until <= moment or self._woken or self._halted:
+                if late < self._tock:
+                    self._beat_asked = self._beat_tyme = at
+                    self._beat_due += self._beat_s
+                else:
+                    self._plan(at, now)
+            due = self._beat_due
+            ready = wait(max(0.0, min(until, due) - now))
+            if ready or until <= due or self._woken or self._halted:
                 return ready
             now = clock()
-            if now < moment:
+            if now < due:
                 return ready
+
+    def _plan(self, at: float, now: float) -> None:
+        """Have the heartbeat that is wanted by this tyme said at the hand's own time before that.
+
+        When that is over already, at the next.
+        """
+        moment = self._ticks.moment(at)
+        early = (moment - self._phase) % self._beat_s
+        if moment - early <= now:
+            early -= self._beat_s
+        self._beat_asked = at
+        self._beat_tyme = at - early
+        self._beat_due = moment - early
 
     def ended(self, doer: Any) -> None:
         """Stop after the last Doer besides the Crewer; a hand of only a Crewer goes on."""
@@ -254,6 +277,7 @@ def posting(order: Mapping[str, Any], mailbox: int) -> Posting:
         boss=Bossage(name=boss["name"], path=boss["addr"]),
         bossPid=boss.get("pid"),
         beat_s=float(order.get("beat_s", 5.0)),
+        place=int(order.get("place") or 0),
         readyBy=str(order.get("ready_by") or "register"),
     )
 

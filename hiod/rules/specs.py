@@ -698,6 +698,7 @@ def order(
     log_dir: str = "",
     notify: str | None = None,
     cgroup: str | None = None,
+    place: int = 0,
 ) -> dict[str, Any]:
     """Return the order to launch one hand, with nothing left to resolve.
 
@@ -717,6 +718,7 @@ def order(
         log_dir: the directory of such files.
         notify: the path for its ``NOTIFY_SOCKET``, if it is to have one.
         cgroup: the path of its control group, if there is one.
+        place: its number among all hands: neighbours beat one right after the other.
     """
     names = variables(
         spec,
@@ -756,6 +758,7 @@ def order(
         "ready_to": fill(spec.ready.to, names),
         "notify": notify,
         "beat_s": spec.health.beat_s,
+        "place": place,
         "boss": {"name": boss_name, "addr": boss_addr, "pid": boss_pid},
         "addr": addr,
         "state_dir": state_dir,

@@ -2,6 +2,7 @@
 
 import json
 import math
+from itertools import pairwise
 from pathlib import Path
 
 import orjson
@@ -12,6 +13,7 @@ from hiod.base.crewing import (
     REG_FIRST_S,
     REG_LAST_S,
     STATUS_MAX,
+    STRANGERS_MAX,
     STATUS_S,
     BossSide,
     Cred,
@@ -22,6 +24,7 @@ from hiod.base.crewing import (
     agreeing,
     answering,
     asking,
+    beatPhase,
     bok,
     bookmark,
     claim,
@@ -144,6 +147,20 @@ def test_a_registration_that_ends_a_hio_boss_changes_nothing(name, src, reason):
 
     assert boss.hearReg(MemoDom("REG", name), src) == ([], reason)
     assert boss.book == {"one": "/one"}
+
+
+def test_strangers_do_not_fill_a_book_for_ever_and_keep_nobody_out():
+    boss = BossSide("boss", ["one", "two"])
+    boss.hearReg(MemoDom("REG", "one"), "/one")
+    for number in range(STRANGERS_MAX):
+        assert boss.hearReg(MemoDom("REG", f"s{number}"), f"/s{number}")[1] == ""
+
+    assert boss.hearReg(MemoDom("REG", "late"), "/late") == ([], "REG of a stranger too many")
+    assert boss.hearReg(MemoDom("REG", "x" * 256), "/x") == ([], "REG with a name too long")
+    assert boss.hearReg(MemoDom("REG", "s0"), "/s0")[1] == ""
+    assert boss.hearReg(MemoDom("REG", "two"), "/two")[1] == ""
+    assert boss.crewed
+    assert len(boss.book) == STRANGERS_MAX + 2
 
 
 def test_a_name_outside_the_crew_does_not_stand_in_for_a_missing_hand():
@@ -477,3 +494,17 @@ def test_a_question_keeps_the_id_its_answer_carries():
 )
 def test_what_is_no_question_is_none(load):
     assert question(MemoDom("ASK", "beta", load)) is None
+
+
+def test_neighbours_beat_a_millisecond_apart_and_bursts_of_them_far_from_each_other():
+    first = [beatPhase(place, 5.0) for place in range(50)]
+    bursts = sorted(beatPhase(50 * n, 5.0) for n in range(20))
+
+    assert [later - sooner for sooner, later in pairwise(first)] == pytest.approx([0.001] * 49)
+    assert min(later - sooner for sooner, later in pairwise(bursts)) > 0.05
+    assert max(later - sooner for sooner, later in pairwise([*bursts, bursts[0] + 5.0])) < 0.5
+
+
+@pytest.mark.parametrize("beat_s", [0.01, 1.0, 5.0, 3600.0])
+def test_every_hand_beats_within_its_interval(beat_s):
+    assert all(0.0 <= beatPhase(place, beat_s) < beat_s for place in range(5000))

@@ -4,11 +4,11 @@ from dataclasses import fields
 
 import pytest
 
-from hiod.boss.stations import MEMOS_A_SECOND, MEMOS_AT_ONCE, Allowance, Station
+from hiod.boss.stations import MEMOS_A_SECOND, MEMOS_AT_ONCE, Allowance, Numbers, Station
 from hiod.rules.health import Sample
 from hiod.rules.words import Words
 
-KEPT = {"addr", "launcher", "pidfd", "words", "dump_from", "dump_to", "memos", "unkept"}
+KEPT = {"addr", "place", "launcher", "pidfd", "words", "dump_from", "dump_to", "memos", "unkept"}
 """Its address and allowances; what its spawner sets; what is closed, or ruled by ``dump_due``."""
 
 
@@ -81,3 +81,14 @@ def test_an_allowance_is_had_at_once_and_then_as_it_grows() -> None:
     assert sum(memos.take(1000.0) for _ in range(2 * MEMOS_AT_ONCE)) == MEMOS_AT_ONCE
     assert sum(memos.take(1002.0) for _ in range(MEMOS_AT_ONCE)) == 2 * MEMOS_A_SECOND
     assert sum(memos.take(9999.0) for _ in range(2 * MEMOS_AT_ONCE)) == MEMOS_AT_ONCE
+
+
+def test_numbers_are_the_lowest_that_are_free() -> None:
+    numbers = Numbers()
+
+    first = [numbers.take() for _ in range(4)]
+    for number in (2, 1):
+        numbers.give_back(number)
+
+    assert first == [0, 1, 2, 3]
+    assert [numbers.take() for _ in range(3)] == [1, 2, 4]

@@ -144,15 +144,16 @@ def test_a_wrapped_or_partial_factory_is_asked_what_it_wraps(crewapp):
 class Beating(Doer):
     """Stands in for a Crewer of which only the heartbeats are of interest, one every 5 s."""
 
-    def __init__(self, *, heard=True):
+    def __init__(self, *, heard=True, phase=0.0):
         super().__init__(tock=math.inf)
         self.heard = heard
+        self.phase = phase
         self.at = 5.0
         self.said = []
         self.runs = 0
 
     def beatAside(self):
-        return
+        return self.phase, 5.0
 
     def asideAt(self):
         return self.at
@@ -218,7 +219,7 @@ def test_a_hand_that_never_waits_beats_all_the_same(make, clockwork) -> None:
     assert all(abs(at - 5.0 * (n + 1)) < 0.51 * (n + 1) for n, at in enumerate(crewer.said))
 
 
-def test_a_beat_that_comes_late_says_so_and_the_next_is_a_whole_time_later(make, clockwork) -> None:
+def test_a_beat_that_comes_late_says_so_and_the_next_is_in_time(make, clockwork) -> None:
     crewer, sleeper = Beating(), Sleeping()
     doist = make(crewer, sleeper, limit=14.0)
     sleeper.seen = lambda: clockwork.stall(3.0 if clockwork.elapsed == 4.0 else 0.0)
@@ -226,8 +227,36 @@ def test_a_beat_that_comes_late_says_so_and_the_next_is_a_whole_time_later(make,
 
     doist.do()
 
-    assert crewer.said == [7.0, 12.0]
+    assert crewer.said == [7.0, 10.0]
     assert doist.lagMax == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize(
+    ("phase", "said"), [(0.0, [5.0, 10.0]), (0.003, [0.003, 5.003, 10.003]), (4.0, [4.0, 9.0])]
+)
+def test_a_hand_beats_at_its_own_time_of_the_machines_clock(make, phase, said) -> None:
+    crewer = Beating(phase=phase)
+
+    make(crewer, limit=13.0).do()
+
+    assert crewer.said == pytest.approx(said)
+
+
+def test_a_beat_that_was_said_in_a_turn_is_followed_by_one_at_the_hands_own_time(
+    make, clockwork
+) -> None:
+    crewer = Beating(phase=1.0)
+    doist = make(crewer, limit=13.0)
+
+    def speak():
+        crewer.at = 7.0 + 5.0  # said one at 7.0, because its status changed
+        doist.wake(crewer)
+
+    clockwork.at(7.0, speak)
+
+    doist.do()
+
+    assert crewer.said == [1.0, 6.0, 11.0]
 
 
 def test_a_beat_that_cannot_leave_takes_a_turn(make) -> None:

@@ -450,6 +450,7 @@ def test_an_order_has_nothing_left_to_resolve():
         "ready_to": None,
         "notify": "/n.sock",
         "beat_s": 5.0,
+        "place": 0,
         "boss": {"name": "boss", "addr": "/run/hiod/boss.uxd", "pid": 77},
         "addr": "/run/hiod/m/x.uxd",
         "state_dir": "/st/hands/x",
