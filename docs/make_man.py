@@ -21,6 +21,7 @@ EXITS_CTL = (
     ("2", "usage"),
     ("3", "no boss there, or it went away before it answered"),
     ("4", "timed out; what was asked stays asked"),
+    ("130", "ended by Ctrl-C while it followed or waited; `top` ends with 0"),
 )
 EXITS_BOSS = (
     ("0", "stopped as asked"),
