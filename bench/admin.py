@@ -131,7 +131,8 @@ def alone(counts: list[int]) -> None:
             "pings, pipelined": "30,000 /s"}  # fmt: skip
     titles = ("hiod", "hiod, bytes", "supervisord", "circus")
     print(f"\n{'p50 of an answer':<20}" + "".join(f"{one:>14}" for one in (*titles, "aim")))
-    for what, values in table.items():
+    for what in sorted(table, key=lambda what: (what.endswith("pipelined"), len(what), what)):
+        values = table[what]
         cells = [*(values.get(one, "-") for one in titles), aims.get(what, "")]
         print(f"{what:<20}" + "".join(f"{cell:>14}" for cell in cells), flush=True)
 

@@ -324,8 +324,8 @@ class Neighbour:
     def timed(self, what: str) -> float:
         """Return the median ms of its cheapest call (``ping``), or of telling of all (``list``).
 
-        That is getState and getAllProcessInfo; circus tells of many without looking at each by
-        list, which gives their pids alone.
+        That is getState and getAllProcessInfo; of circus numwatchers and list, which gives the
+        pids of those that live, and no more.
         """
         return float(self.ask("time", what))
 
