@@ -112,6 +112,17 @@ def test_a_directory_that_is_missing_is_made_again_as_the_page_says(hiod: Machin
     hiod.run("rm", "-r", "/var/lib/hiod/away")
 
 
+def test_what_is_installed_is_compiled_for_where_it_will_lie(staged: Path) -> None:
+    (site,) = (staged / "usr/lib/hiod/lib").glob("python3.*/site-packages")
+    sources = list((site / "hiod").rglob("*.py"))
+    compiled = [next((one.parent / "__pycache__").glob(f"{one.stem}.*.pyc")) for one in sources]
+
+    assert len(sources) > 50
+    there = f"/{sources[0].relative_to(staged)}".encode()
+    assert there in compiled[0].read_bytes()
+    assert os.fsencode(staged) not in b"".join(one.read_bytes() for one in compiled)
+
+
 def test_what_is_installed_is_taken_away_and_nothing_else(tmp_path: Path, staged: Path) -> None:
     place = tmp_path / "tree"
     subprocess.run(["cp", "-a", f"{staged}/.", place], check=True)

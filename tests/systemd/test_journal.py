@@ -89,6 +89,23 @@ def test_what_a_command_prints_is_its_own_while_there_is_no_boss(hiod: Machine) 
         hiod.run("hiodctl", "remove", "speaker")
 
 
+def test_both_voices_go_on_when_the_journal_is_restarted(hiod: Machine) -> None:
+    script = "while [ ! -e /tmp/speak ]; do sleep 0.05; done; echo spoken; exec sleep infinity"
+    hiod.run("rm", "-f", "/var/lib/hiod/tmp/speak")
+    hiod.run("hiodctl", "add", "speaker", "--", "sh", "-c", script)
+    try:
+        hiod.run("systemctl", "restart", "systemd-journald")
+        since = hiod.cursor()
+
+        hiod.run("touch", "/var/lib/hiod/tmp/speak")
+        hiod.run("hiodctl", "restart", "ticker-0")
+
+        hiod.until_told("SYSLOG_IDENTIFIER=hiod-speaker", "MESSAGE=spoken", since=since)
+        hiod.until_told("HIOD_EVENT=hand.ready", "HIOD_HAND=ticker-0", since=since)
+    finally:
+        hiod.run("hiodctl", "remove", "speaker")
+
+
 def test_a_hand_s_prefix_sets_its_priority_and_logs_shows_both_voices(hiod: Machine) -> None:
     since = hiod.cursor()
     hiod.run("hiodctl", "add", "speaker", "--", "sh", "-c", SPEAKER)
