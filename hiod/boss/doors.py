@@ -148,8 +148,7 @@ class Doors:
             return True
         self._told.discard(_SHUT_OUT)
         self._watch()
-        for path in own:
-            self._make_own(path)
+        failed = [path for path in own if not self._make_own(path)]
         for launcher in shut:
             # One of an earlier version may not know how: then its hands outlive it as orphans.
             with contextlib.suppress(LauncherError):
@@ -160,9 +159,10 @@ class Doors:
             )
         for name in lost:
             self._see_to_mailbox(name)
-        return False
+        return bool(failed)
 
-    def _make_own(self, path: Path) -> None:
+    def _make_own(self, path: Path) -> bool:
+        """Bind a socket of the boss's own again; return whether no more can be done for it."""
         boss = self._boss
         try:
             if path == boss.around.places.boss_socket:
@@ -172,11 +172,12 @@ class Doors:
             else:
                 how = "only systemd can bind it again: systemctl restart hiod.socket"
                 self._tell_once("boss.door_gone", str(path), path=str(path), how=how)
-                return
+                return True
         except PlaceError as error:
             self._tell_once("boss.door_gone", str(path), path=str(path), how=str(error))
-        else:
-            boss.ledger.tell("boss.door_gone", path=str(path), how="bound again")
+            return False
+        boss.ledger.tell("boss.door_gone", path=str(path), how="bound again")
+        return True
 
     def _see_to_mailbox(self, name: str) -> None:
         """Bind a mailbox again, unless a process has the one that cannot be reached any more."""

@@ -172,7 +172,9 @@ class Overseer(Bosser):
 
     def rebind(self, fd: int) -> None:
         """Go on with another memo socket, bound at the same path; every launcher holds it then."""
-        while select.select((self.memo_fd,), (), (), 0)[0]:
+        unread = select.poll()
+        unread.register(self.memo_fd, select.POLLIN)
+        while unread.poll(0):
             self.service()
         self.inherit(fd)
         for launcher in self.processes.launchers:

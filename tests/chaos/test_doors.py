@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import signal
 from pathlib import Path
@@ -162,3 +163,29 @@ def test_a_runtime_directory_that_another_boss_has_taken_is_left_to_it(
     # It has its place back as soon as the other is gone.
     wait_until(lambda: answers(boss))
     assert boss.row("hand")["pid"] == pid
+
+
+def test_a_door_that_cannot_be_bound_for_want_of_descriptors_is_tried_again(
+    bosses: Callable[[], Boss],
+) -> None:
+    boss = bosses().start()
+    pid = collector(boss, "hand")
+    own = boss.process.pid
+    most = max(int(fd.name) for fd in Path(f"/proc/{own}/fd").iterdir()) + 1
+    before = resource.prlimit(own, resource.RLIMIT_NOFILE)
+    resource.prlimit(own, resource.RLIMIT_NOFILE, (most, before[1]))
+    holes = most - len(list(Path(f"/proc/{own}/fd").iterdir()))
+    crowd = [Client(boss.admin_socket) for _ in range(holes)]
+    for client in crowd:
+        client.call("ping", {})
+
+    (boss.runtime / "boss.uxd").unlink()
+    why = f"cannot bind {boss.runtime / 'boss.uxd'}: Too many open files"
+    wait_until(lambda: why in boss.log())
+
+    resource.prlimit(own, resource.RLIMIT_NOFILE, before)
+    boss.event("boss.door_gone", path=str(boss.runtime / "boss.uxd"), how="bound again")
+    for client in crowd:
+        client.close()
+    assert boss.row("hand")["pid"] == pid
+    assert boss.change("stop", "hand", wait="gone")[0]["how"] == "END"

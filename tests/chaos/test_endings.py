@@ -358,6 +358,32 @@ def test_a_boss_killed_on_a_full_disk_is_followed_by_one_that_keeps_all(narrow: 
     assert {n: (row["pid"], row["generation"]) for n, row in boss.rows().items()} == before
 
 
+def remount(boss: Boss, how: str) -> None:
+    subprocess.run(["mount", "-o", f"remount,{how}", str(boss.state)], check=True)
+
+
+@pytest.mark.promise(3)
+def test_a_state_disk_that_is_read_only_keeps_the_next_boss_away_and_costs_no_hand(narrow: Boss) -> None:
+    boss = narrow
+    boss.crew(CREW)
+    boss.start()
+    ready(boss, "first", "second")
+    before = pids(boss)
+
+    # The next boss cannot take its locks: it says so, and leaves everybody alone.
+    boss.kill()
+    remount(boss, "ro")
+    assert boss.launch().wait(20) == 1
+    assert f"cannot write to directory {boss.state}" in boss.log()
+    for pid, _ in before.values():
+        os.kill(pid, 0)
+
+    remount(boss, "rw")
+    boss.start()
+    assert pids(boss) == before
+    assert boss.change("stop", "second", wait="gone")[0]["how"] == "END"
+
+
 # ---------------------------------------------------------------------------- pids used again
 
 REUSE = """
