@@ -363,7 +363,9 @@ def remount(boss: Boss, how: str) -> None:
 
 
 @pytest.mark.promise(3)
-def test_a_state_disk_that_is_read_only_keeps_the_next_boss_away_and_costs_no_hand(narrow: Boss) -> None:
+def test_a_state_disk_that_is_read_only_keeps_the_next_boss_away_and_costs_no_hand(
+    narrow: Boss,
+) -> None:
     boss = narrow
     boss.crew(CREW)
     boss.start()
