@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from hiod.boss import adopting
 from hiod.boss.launchers import Launchers
 from hiod.errors import LauncherError, SizeError, SpawnError
-from hiod.host import launching, procs
+from hiod.host import finding, launching, procs
 from hiod.rules import health, specs
 from hiod.rules import records as r
 
@@ -280,7 +280,7 @@ class Processes:
             and hand.state in r.LIVE
             and boss.station(name).launcher is launcher
         ]
-        return launching.find_hands(ordered)
+        return finding.find_hands(ordered)
 
     def watch_orphan(self, name: str, process: r.ProcessId) -> None:
         """Watch a hand without a launcher; nobody can know how it will end."""
@@ -288,7 +288,7 @@ class Processes:
         if station.pidfd is None:
             station.pidfd = procs.open_pidfd(process)
         if station.words is None:
-            station.words = launching.find_words(process)
+            station.words = finding.find_words(process)
         if station.pidfd is None:
             self._boss.feed(name, r.Exited(r.End(at_wall=time.time())))
             return

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from hiod.errors import StoreError
-from hiod.host import launching, procs
+from hiod.host import finding, launching, procs
 from hiod.rules import keeping
 from hiod.rules.adoption import Ended, Seen
 from hiod.rules.records import LIVE, End, Hand, ProcessId, token_of
@@ -118,7 +118,7 @@ def _look_for_unrecorded(found: Survey, crew_id: str) -> None:
         and boot == found.boot_id
         and (name, hand.generation) not in told
     }
-    for token, process in launching.find_hands(sought).items():
+    for token, process in finding.find_hands(sought).items():
         hand = sought[token]
         found.seen.append(Seen(hand.name, hand.generation, token, process, launcher=""))
 
