@@ -12,7 +12,7 @@ import pwd
 import socket
 import struct
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 from hiod.admin import schema
@@ -47,10 +47,16 @@ class Caller:
     @cached_property
     def user(self) -> str:
         """The user's name, or the number when it has none. Looked up when first asked for."""
-        try:
-            return pwd.getpwuid(self.uid).pw_name
-        except KeyError:
-            return str(self.uid)
+        return _name_of(self.uid)
+
+
+@lru_cache(maxsize=256)
+def _name_of(uid: int) -> str:
+    # Once a user: where names come over a network, each caller of a flood would be waited for.
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
 
 
 class Access:

@@ -470,15 +470,23 @@ class AdminDoer(Doer):
         self._work.want(connection)
 
     def _has_room(self, caller: Caller) -> bool:
-        """Whether one more of this caller's connections can be served; a noisy one may give way."""
+        """Whether one more of this caller's connections can be served; a noisy one may give way.
+
+        That is one of its own, or anybody's when all are taken.
+        """
         served = [c for c in self._connections.values() if c.refused is None]
         own = [c for c in served if c.caller.uid == caller.uid]
         most = self.limits.connections
         if caller.role != "admin":
             most -= self.limits.kept_for_admins
-        if len(own) < self.limits.connections_per_uid and len(served) < most:
+        may = len(own) < self.limits.connections_per_uid
+        if may and len(served) < most:
             return True
-        return self._give_way(own)
+        if self._give_way(own):
+            return True
+        # What is kept for admins is not had by driving them out.
+        others = [c for c in served if caller.role == "admin" or c.caller.role != "admin"]
+        return may and self._give_way(others)
 
     def _give_way(self, connections: list[Connection]) -> bool:
         """Close the oldest of these that has said something and never anything we could read."""

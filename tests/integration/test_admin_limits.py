@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 pytest_plugins = ("support.boss",)
 
 as_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can be somebody else")
-ADMIN, READERS = 5001, (5101, 5102, 5103, 5104)
+ADMIN, READERS, LATE = 5001, (5101, 5102, 5103, 5104), 5105
 
 
 @pytest.fixture(scope="module")
 def crew(module_boss: Boss) -> Boss:
     boss = module_boss
     boss.crew('[hand.a]\ndoers = []\n[hand.b]\ncommand = ["sleep", "1000"]\n')
-    readers = [str(uid) for uid in READERS]
+    readers = [str(uid) for uid in (*READERS, LATE)]
     boss.config.joinpath("hiod.toml").write_text(
         f'[admin]\nadmin = ["{ADMIN}"]\nread = {readers}\n'
     )
@@ -123,6 +123,29 @@ def test_some_connections_are_kept_for_admins_when_all_others_are_taken(
     kept = [lines(ADMIN).ask("list") for _ in range(limits["kept_for_admins"])]
     assert not any(busy(answer) for answer in kept)
     assert busy(lines(ADMIN).ask("ping"))
+
+
+@as_root
+def test_noise_gives_way_to_whoever_comes_when_all_connections_are_taken(
+    crew: Boss, lines: Callable[..., Line]
+):
+    limits = crew.ask("about")["limits"]
+    crew.client.close()
+    wait_until(lambda: lines().ask("about")["parameters"]["figures"]["connections"] >= 1)
+    free = limits["connections"] - limits["kept_for_admins"] - 1
+    taken = [lines(READERS[n % len(READERS)]) for n in range(free)]
+    for n, one in enumerate(taken):
+        if n:
+            one.sock.sendall(b"noise\n")
+            assert one.hear()["parameters"]["code"] == "json"
+        else:
+            assert not busy(one.ask("ping"))
+
+    assert not busy(lines(LATE).ask("list"))
+
+    assert taken[1].file.read() == b""
+    assert not busy(taken[0].ask("ping"))
+    assert not busy(taken[2].ask("ping"))
 
 
 def test_the_longest_message_is_taken_and_a_longer_one_is_skipped(
