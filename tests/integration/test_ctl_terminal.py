@@ -299,7 +299,10 @@ def test_progress_is_for_terminals(crew: Boss):
 
     assert told.returncode == 4
     assert told.stdout == ""
-    assert told.stderr == "hiodctl wait: not ready within 0.7 s: report is waiting\n"
+    assert (
+        told.stderr
+        == "hiodctl wait: not ready within 0.7 s: report is waiting (after broken (failed))\n"
+    )
 
 
 def test_status_of_a_following_terminal_ends_by_ctrl_c(crew: Boss):
