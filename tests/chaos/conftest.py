@@ -6,6 +6,7 @@ A test says with ``@pytest.mark.promise(N)`` which promise it holds to, and with
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -65,15 +66,30 @@ def verdict(stats: dict[str, list[Any]]) -> Iterator[str]:
         took = sum(one.duration for one in passed)
         how = "BROKEN" if bad else "kept" if passed else "NOT TRIED"
         yield f"{number}. {words}"
-        yield f"   {how}: {len(passed)} trials in {took:.0f} s"
-        yield from (f"   - {text}" for one in passed for text in _said(one))
+        yield f"   {how}: {_trials(len(passed))} in {took:.0f} s"
+        yield from (f"   - {line}" for line in _done(passed))
         yield from (f"   ! {one.nodeid}" for one in bad)
         yield from (f"   ? not here: {one.nodeid.rpartition('::')[2]}" for one in left)
     names = {one.nodeid for one in broken}
     if names:
-        yield f"verdict: BROKEN, {len(names)} of {len(kept) + len(names)} trials failed"
+        yield f"verdict: BROKEN in {_trials(len(names))}, kept in {_trials(len(kept))}"
     else:
-        yield f"verdict: kept, in all {len(kept)} trials"
+        yield f"verdict: kept, in {_trials(len(kept))}"
+
+
+def _trials(count: int) -> str:
+    return f"{count} trial{'' if count == 1 else 's'}"
+
+
+def _done(reports: list[Any]) -> Iterator[str]:
+    """Tell what each test did, which is its name, how often, and what it saw."""
+    names = [one.nodeid.rpartition("::")[2].partition("[")[0] for one in reports]
+    for name, times in Counter(names).items():
+        often = f" ({times} times)" if times > 1 else ""
+        yield name.removeprefix("test_").replace("_", " ") + often
+        for one, called in zip(reports, names, strict=True):
+            if called == name:
+                yield from (f"  {text}" for text in _said(one))
 
 
 def _of(report: Any) -> int | None:

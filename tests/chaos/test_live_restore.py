@@ -191,4 +191,4 @@ def test_hands_without_a_boss_for_long_work_on_and_take_no_more_memory(
     grown = max(last[name]["own_kb"] - first[name]["own_kb"] for name in before)
     heard = min(last[name]["received"] - first[name]["received"] for name in before)
     seen(f"without a boss, each of 4 hands received {heard} memos more and grew by {grown} KiB")
-    seen(f"{told} memos kept for the boss, up to 1,000 a hand, and all delivered to the next")
+    seen(f"{told} memos for the boss waited with their senders, and the next boss had them all")
