@@ -69,9 +69,12 @@ def command(
 
 
 def show(reply: Mapping[str, Any], *, lines: int, follow: bool, as_json: bool) -> None:
-    """Become the command that shows the log; returns only by raising NoLog.
+    """Become the command that shows the log, unless a file is wanted as JSON.
 
     Becoming it, and not its parent: what ends `hiodctl logs -f` ends it, however that is done.
+
+    Raises:
+        NoLog: there is none, or it cannot be read.
     """
     # Who may not read the whole journal is told so by journalctl, which knows the groups.
     files = Path("/").glob("*/log/journal/*/system.journal")
@@ -79,8 +82,23 @@ def show(reply: Mapping[str, Any], *, lines: int, follow: bool, as_json: bool) -
     words = command(reply, lines=lines, follow=follow, as_json=as_json, quiet=quiet)
     if words[0] == "tail":
         _check_file(reply["name"], Path(words[-1]), follow=follow)
+        if as_json:
+            _show_as_json(words)
+            return
     sys.stdout.flush()
     os.execvp(words[0], words)  # noqa: S606 - an argv of our own, no shell
+
+
+def _show_as_json(words: list[str]) -> None:
+    """Print each line as an object with the journal's name for it."""
+    with subprocess.Popen(words, stdout=subprocess.PIPE) as reading:  # noqa: S603 - our own argv
+        try:
+            for line in reading.stdout or ():
+                message = line.decode("utf-8", "replace").removesuffix("\n")
+                sys.stdout.write(json.dumps({"MESSAGE": message}, ensure_ascii=False) + "\n")
+                sys.stdout.flush()
+        finally:
+            reading.terminate()
 
 
 def _check_file(name: str, path: Path, *, follow: bool) -> None:

@@ -189,8 +189,8 @@ def test_list_imports_nothing_that_would_make_it_slow(toy):
     code, *modules = done.stdout.splitlines()[-1].split()
     assert code == "0"
     slow = {"msgspec", "structlog", "psutil", "rich", "orjson", "asyncio", "dataclasses", "inspect",
-            "logging", "subprocess", "pathlib", "tomllib", "difflib", "tempfile", "shutil", "threading",
-            "unicodedata"}  # fmt: skip
+            "logging", "subprocess", "pathlib", "tomllib", "difflib", "tempfile", "shutil",
+            "threading", "unicodedata"}  # fmt: skip
     assert slow.isdisjoint(modules)
 
 
@@ -239,6 +239,39 @@ def test_logs_asks_the_journal_for_what_the_hand_said_and_what_was_said_of_it(ct
     assert done.stdout.removeprefix("-q ") == (
         "-n 50 -f -o short HIOD_HAND=a + SYSLOG_IDENTIFIER=hiod-a "
     )
+
+
+def test_logs_of_a_file_as_json_have_the_journals_name_for_a_line(ctl, toy, home):
+    log = home / "a.log"
+    log.write_bytes(b'one "1"\n\xff two')
+    toy.answers["status"] = reply(schema.Status(name="a", state="ready", spec={}, log=str(log)))
+
+    done = ctl("logs", "a", "--json")
+
+    assert [json.loads(line) for line in done.stdout.splitlines()] == [
+        {"MESSAGE": 'one "1"'}, {"MESSAGE": "\ufffd two"},
+    ]  # fmt: skip
+
+
+def test_logs_followed_as_json_end_cleanly_and_take_their_reader_along(toy, home):
+    log = home / "a.log"
+    log.write_text("one\n")
+    toy.answers["status"] = reply(schema.Status(name="a", state="ready", spec={}, log=str(log)))
+
+    with subprocess.Popen(
+        [*HIODCTL, "--socket", toy.path, "logs", "-f", "a", "--json"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as following:  # fmt: skip
+        told = [following.stdout.readline()]
+        with log.open("a") as more:
+            more.write("two\n")
+        told.append(following.stdout.readline())
+        following.send_signal(signal.SIGINT)  # to it alone: no terminal tells its reader
+        rest = following.communicate(timeout=20)
+
+    assert [json.loads(line)["MESSAGE"] for line in told] == ["one", "two"]
+    assert rest == ("", "")
+    assert following.returncode == 130
 
 
 def test_logs_of_a_hand_that_printed_nothing_yet_says_so(ctl, toy, home):
