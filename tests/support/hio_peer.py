@@ -16,8 +16,6 @@ from collections import deque
 from hio.base import Doist
 from hio.base.multidoing import Bossage, Bosser, Crewer, HandDom
 
-PACE = 4  # grams a turn: hio drops a gram of a burst its receiver has no room for
-
 
 def say(**facts):
     sys.stdout.write(json.dumps(facts) + "\n")
@@ -25,7 +23,10 @@ def say(**facts):
 
 
 class Hand(Crewer):
-    """Says what it learns; sends back whatever plain memo comes, at a pace hio can keep."""
+    """Says what it learns; sends back whatever plain memo comes.
+
+    Its own queue of grams would drop those for which its receiver has no room: it keeps them.
+    """
 
     def __init__(self, **kwa):
         super().__init__(**kwa)
@@ -49,8 +50,8 @@ class Hand(Crewer):
             say(**facts)
 
     def recur(self, tyme):
-        for _ in range(min(PACE, len(self.slow))):
-            self.gramit(*self.slow.popleft())
+        while self.slow and self.send(*self.slow[0]):
+            self.slow.popleft()
         return super().recur(tyme=tyme)
 
     def exit(self):
