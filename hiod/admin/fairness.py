@@ -18,7 +18,7 @@ from __future__ import annotations
 import heapq
 from typing import Any, Generic, Protocol, TypeVar
 
-NOISE_SHARE, NOISE_S = 0.1, 0.03
+NOISE_SHARE, NOISE_S = 0.03, 0.03
 """How much of a core noise may take in the long run, and how many seconds of one in a burst."""
 NOISE_OWN_S = 0.005
 """So much of it of one user is forgiven: who errs now and then does not pay for those who shout."""
@@ -127,12 +127,12 @@ class Noise:
     """How much of the boss's time went into refusing what was said lately."""
 
     def __init__(self) -> None:
-        self._all = _Leaky()
+        self._all = _Leaky(NOISE_SHARE)
         self._users: dict[int, _Leaky] = {}
 
     def add(self, uid: int, seconds: float, now: float) -> float:
         """Note what a user's noise took; return for how many seconds to leave its maker alone."""
-        user = self._users.pop(uid, None) or _Leaky()
+        user = self._users.pop(uid, None) or _Leaky(NOISE_SHARE)
         self._users[uid] = user
         if len(self._users) > USERS_KEPT:
             del self._users[next(iter(self._users))]
@@ -141,18 +141,38 @@ class Noise:
             return 0.0
         return all_s / NOISE_SHARE
 
+    def is_over(self, uid: int, now: float) -> bool:
+        """Say whether the next noise of a user's will have its maker left alone."""
+        return self.add(uid, 0.0, now) > 0.0
+
+
+class Allowance:
+    """How often something may be done: so often at once, and so often a second in the long run."""
+
+    def __init__(self, at_once: float, a_second: float) -> None:
+        self._most = at_once
+        self._done = _Leaky(a_second)
+
+    def take(self, now: float) -> bool:
+        """Do it once more, if it may be."""
+        if self._done.add(0.0, now) + 1.0 > self._most:
+            return False
+        self._done.add(1.0, now)
+        return True
+
 
 class _Leaky:
-    """Seconds that came in and run out again at ``NOISE_SHARE``."""
+    """How much came in, and has not run out again."""
 
-    __slots__ = ("at", "level_s")
+    __slots__ = ("at", "level", "rate")
 
-    def __init__(self) -> None:
-        self.level_s = 0.0
+    def __init__(self, rate: float) -> None:
+        self.rate = rate
+        self.level = 0.0
         self.at = 0.0
 
-    def add(self, seconds: float, now: float) -> float:
+    def add(self, more: float, now: float) -> float:
         """Take more in; return how much there is."""
-        self.level_s = max(0.0, self.level_s - (now - self.at) * NOISE_SHARE) + seconds
+        self.level = max(0.0, self.level - (now - self.at) * self.rate) + more
         self.at = now
-        return self.level_s
+        return self.level

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 from hiod.admin import schema
 from hiod.admin.access import Access, Caller, identify
 from hiod.admin.connection import WATCH_IN, Connection, Limits, Request, refusal_text, tail_of
-from hiod.admin.fairness import Noise, Turns
+from hiod.admin.fairness import Allowance, Noise, Turns
 from hiod.admin.reception import OWN, receive
 from hiod.base.doing import Doer
 from hiod.errors import AdminError
@@ -51,6 +51,9 @@ ACCEPTS = 16
 """Connections accepted in one turn."""
 SHORT_S = 1.0
 """How long nobody is accepted once the machine has run short of descriptors or memory."""
+EVICTIONS_AT_ONCE, EVICTIONS_A_SECOND = 64, 10.0
+"""So many connections give way to others: who is closed comes again and would drive out the next.
+"""
 NOTES_AT_ONCE, NOTES_A_SECOND = 20, 1.0
 """So much is noted of one user's connections: in a burst, and in the long run."""
 NOTED_MOST = 256
@@ -104,7 +107,8 @@ class AdminDoer(Doer):
         self.bytes_out = 0
         self._note = note
         self._clock = clock
-        self._noted: dict[int, tuple[float, float]] = {}  # by uid: notes that may be had, and when
+        self._noted: dict[int, Allowance] = {}  # by uid
+        self._evictions = Allowance(EVICTIONS_AT_ONCE, EVICTIONS_A_SECOND)
         self._untold = 0
         self._now = 0.0
         self._epoll: select.epoll | None = None
@@ -298,6 +302,9 @@ class AdminDoer(Doer):
             if message is not None:
                 taken += 1
                 self._answer(connection, message)
+                if connection.noisy and self._noise.is_over(connection.uid, self._now):
+                    again = True
+                    break
             elif connection.readable and not connection.eof and not fed:
                 connection.read()
                 fed = True
@@ -493,6 +500,8 @@ class AdminDoer(Doer):
         for connection in connections:
             noisy = connection.faulty or connection.framer.partial
             if noisy and not connection.valid and connection.current is None:
+                if not self._evictions.take(self._now):
+                    return False
                 connection.cut_off = "gave way"
                 self._close(connection)
                 return True
@@ -563,11 +572,8 @@ class AdminDoer(Doer):
 
     def _may_note(self, uid: int) -> bool:
         """Take one of the notes that may be had of this user, if there is one."""
-        now = self._now
-        left, at = self._noted.pop(uid, (float(NOTES_AT_ONCE), now))
-        left = min(float(NOTES_AT_ONCE), left + (now - at) * NOTES_A_SECOND)
-        may = left >= 1
-        self._noted[uid] = (left - may, now)
+        notes = self._noted.pop(uid, None) or Allowance(NOTES_AT_ONCE, NOTES_A_SECOND)
+        self._noted[uid] = notes
         if len(self._noted) > NOTED_MOST:
             del self._noted[next(iter(self._noted))]
-        return may
+        return notes.take(self._now)

@@ -286,7 +286,8 @@ def understood(text: bytes) -> dict[str, Any]:
 def tedious(text: bytes) -> bool:
     """Say whether a message would, by chance, end the boss, follow for ever or wait for long."""
     message = understood(text)
-    method = schema.BY_NAME.get(message.get("method") or "") if message else None
+    name = message.get("method")
+    method = schema.BY_NAME.get(name) if isinstance(name, str) else None
     parameters = message.get("parameters") or {}
     if method is None or not isinstance(parameters, dict):
         return False

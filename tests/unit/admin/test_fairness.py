@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hiod.admin import fairness
-from hiod.admin.fairness import Noise, Turns
+from hiod.admin.fairness import Allowance, Noise, Turns
 
 if TYPE_CHECKING:
     import pytest
@@ -127,7 +127,7 @@ def test_noise_takes_its_share_and_no_more_however_many_make_it():
                     rests[one] = now + noise.add(one % users, 0.002, now)
             now += 0.01
 
-        assert 0.05 < spent_s / now < fairness.NOISE_SHARE * 1.5, users
+        assert 0.5 * fairness.NOISE_SHARE < spent_s / now < 1.5 * fairness.NOISE_SHARE, users
 
 
 def test_who_errs_now_and_then_is_not_left_alone():
@@ -143,3 +143,20 @@ def test_noise_is_forgotten():
     noise = Noise()
     assert noise.add(1, 1.0, 0.0) > 1.0
     assert noise.add(1, 0.001, 100.0) == 0.0
+
+
+def test_an_allowance_is_had_at_once_and_fills_again():
+    may = Allowance(3, 2.0)
+
+    assert [may.take(10.0) for _ in range(4)] == [True, True, True, False]
+    assert [may.take(10.5) for _ in range(2)] == [True, False]
+    assert [may.take(100.0) for _ in range(4)] == [True, True, True, False]
+
+
+def test_noise_is_over_when_the_next_of_it_would_be_too_much():
+    noise = Noise()
+    assert not noise.is_over(1, 0.0)
+    noise.add(1, 1.0, 0.0)
+    assert noise.is_over(1, 0.0)
+    assert not noise.is_over(2, 0.0)
+    assert not noise.is_over(1, 100.0)
