@@ -132,9 +132,10 @@ def _read(found: Survey, saved: Saved) -> None:
             )
         except (ValueError, KeyError, TypeError) as error:
             raise StoreError(f'the record of member "{name}" cannot be used: {error}') from error
+    known: keeping.Specs = {}
     for name, text in saved.hands.items():
         try:
-            found.hands[name] = keeping.hand_of(orjson.loads(text))
+            found.hands[name] = keeping.hand_of(orjson.loads(text), known)
         except (ValueError, KeyError, TypeError) as error:
             raise StoreError(f'the record of hand "{name}" cannot be used: {error}') from error
 

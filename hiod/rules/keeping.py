@@ -58,6 +58,19 @@ def spec_of(row: Mapping[str, Any]) -> HandSpec:
     return spec
 
 
+Specs = dict[str, tuple["Mapping[str, Any]", "HandSpec"]]
+"""Definitions read so far, by name, each with its row."""
+
+
+def _shared_spec(row: Mapping[str, Any], known: Specs) -> HandSpec:
+    """Return the definition a row holds; hands of a counted one share it, and it is read once."""
+    name = str(row["name"]) if "name" in row else ""
+    found = known.get(name)
+    if found is None or found[0] != row:
+        found = known[name] = row, spec_of(row)
+    return found[1]
+
+
 def hand_row(hand: Hand, boot_id: str) -> dict[str, Any]:
     """Return a hand as plain values."""
     row: dict[str, Any] = {name: getattr(hand, name) for name in _PLAIN}
@@ -80,16 +93,21 @@ def hand_row(hand: Hand, boot_id: str) -> dict[str, Any]:
     return row
 
 
-def hand_of(row: Mapping[str, Any]) -> tuple[Hand, str]:
+def hand_of(row: Mapping[str, Any], known: Specs | None = None) -> tuple[Hand, str]:
     """Return the hand a row holds and the boot its instants belong to.
+
+    Args:
+        row: the hand.
+        known: definitions read so far; more are added.
 
     Raises:
         ValueError, KeyError, TypeError: the row is not a hand this version can use.
     """
     process, end, next_spec = row["process"], row["end"], row["next_spec"]
+    known = {} if known is None else known
     hand = Hand(
         **{name: row[name] for name in _PLAIN},
-        spec=spec_of(row["spec"]),
+        spec=_shared_spec(row["spec"], known),
         next_spec=None if next_spec is None else spec_of(next_spec),
         wanted=Wanted(row["wanted"]),
         state=State(row["state"]),

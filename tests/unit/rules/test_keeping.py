@@ -104,3 +104,14 @@ def test_a_row_that_lacks_something_is_refused() -> None:
 def test_a_definition_that_cannot_be_used_says_what_is_wrong_with_it() -> None:
     with pytest.raises(ValueError, match="has neither doers nor command"):
         keeping.spec_of({"name": "web"})
+
+
+def test_hands_of_one_definition_share_it_and_another_is_never_taken_for_it() -> None:
+    known: keeping.Specs = {}
+    old, new = FULL, replace(FULL, spec=replace(FULL.spec, tock=3.0))
+    rows = [keeping.hand_row(hand, BOOT) for hand in (old, new, new)]
+
+    first, second, third = (keeping.hand_of(row, known)[0] for row in rows)
+
+    assert (first, second, third) == (old, new, new)
+    assert second.spec is third.spec
