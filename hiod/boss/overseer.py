@@ -424,6 +424,8 @@ class Overseer(Bosser):
         self.readiness.follow(after)
         if after.state is not hand.state or after.leaving != hand.leaving:
             self._moved(hand, after)
+        elif after.state is r.State.WAITING:
+            self._order_new = True  # asked for again, it is to say again for whom it waits
 
     def _moved(self, before: r.Hand, after: r.Hand) -> None:
         """Draw what follows when a hand has come into another state."""

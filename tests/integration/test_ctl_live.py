@@ -161,6 +161,13 @@ def test_why_of_a_waiting_hand_says_for_whom_and_how_that_one_is(crew: Boss):
     assert "hiodctl why broken · hiodctl stop report" in said
 
 
+@pytest.mark.parametrize("verb", ["start", "restart"])
+def test_a_waiting_hand_that_is_asked_for_again_still_says_for_whom_it_waits(crew: Boss, verb: str):
+    ctl(crew, verb, "report", "--no-wait")
+
+    assert crew.until("report", reason="after broken (failed)")["state"] == "waiting"
+
+
 def test_why_of_a_hand_in_backoff_says_when_it_is_tried_again(crew: Boss):
     ctl(crew, "start", "slowly", "--no-wait")
     crew.until("slowly", state="backoff")
