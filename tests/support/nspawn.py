@@ -213,8 +213,11 @@ class Machine:
         """Boot anew: /var and /etc are kept, /run and /tmp are not."""
         pidfd, self._pidfd = self._pidfd, -1
         self.run("systemctl", "reboot", check=False)  # which is cut off by what it does
-        select.select((pidfd,), (), (), 30)
+        ended = select.select((pidfd,), (), (), BOOT_S)[0]
         os.close(pidfd)
+        assert ended, f"not down in {BOOT_S} s:\n{self._console.read_text()[-4000:]}"
+        while select.select((self._notify,), (), (), 0)[0]:
+            self._notify.recv(4096)  # of the boot that is over
         self._await_ready()
 
     def _first_process(self) -> int:
