@@ -13,6 +13,7 @@ import grp
 import math
 import os
 import socket
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hiod.boss.places import PlaceError
@@ -22,7 +23,6 @@ from hiod.rules import records as r
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from hiod.boss.mailroom import Mailroom
     from hiod.boss.overseer import Overseer
@@ -78,10 +78,12 @@ class Doors:
     """The doors of one boss.
 
     Attributes:
+        admin: the path of the admin socket, if it has one.
         listen: takes another admin listener; None while that socket is systemd's to bind.
     """
 
     def __init__(self, boss: Overseer, mailroom: Mailroom) -> None:
+        self.admin: Path | None = None
         self.listen: Callable[[socket.socket], None] | None = None
         self._boss = boss
         self._mailroom = mailroom
@@ -124,13 +126,16 @@ class Doors:
 
     def _watch(self) -> None:
         places = self._boss.around.places
-        folders = (places.runtime, places.mailboxes, places.runtime / "launcher", places.state)
+        folders = {places.runtime, places.mailboxes, places.runtime / "launcher", places.state}
+        if self.admin is not None:
+            folders.add(self.admin.parent)
         self._told_of_all = self._removals is not None and self._removals.watch(folders)
 
     def _see_to_all(self) -> bool:
         """See to all doors; return whether one has to be seen to again."""
         boss, places = self._boss, self._boss.around.places
-        own = [path for path in (places.admin_socket, places.boss_socket) if not _there(path)]
+        wanted = (places.boss_socket, *([self.admin] if self.admin is not None else []))
+        own = [path for path in wanted if not _there(path)]
         folder = places.runtime / "launcher"
         parents = {one.launcher for one in boss.stations.values() if one.pidfd is not None}
         shut = [one for one in parents if one is not None and not _there(folder / one.name)]
@@ -202,3 +207,9 @@ class Doors:
 
 def _there(path: Path) -> bool:
     return os.path.lexists(path)
+
+
+def path_of(listener: socket.socket) -> Path | None:
+    """Return where a listener is bound in the file system, if it is."""
+    name = listener.getsockname()
+    return Path(name) if isinstance(name, str) and name.startswith("/") else None

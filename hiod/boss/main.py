@@ -354,6 +354,7 @@ def _take_turns(boss: Overseer, given: dict[str, int], notify: Notify) -> int:
     desk.when_applying = applying
     inquiries.figures = admin.figures
     inquiries.limits = admin.limits.facts
+    boss.doors.admin = doors.path_of(listener)
     if ours:
         boss.doors.listen = admin.listen
     doist = BossDoist(

@@ -7,6 +7,9 @@ import os
 import resource
 import shutil
 import signal
+import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +27,15 @@ pytest_plugins = ("support.boss",)
 pytestmark = pytest.mark.promise(10)
 
 SUPPORT = str(Path(__file__).parents[1] / "support")
+
+
+# Runs a command with a listener, as systemd does: the pid is known only once there is a process.
+GIVEN = """
+import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.environ |= {"LISTEN_FDS": "1", "LISTEN_PID": str(os.getpid())}
+os.execv(sys.argv[2], sys.argv[2:])
+"""
 
 
 def collector(boss: Boss, name: str, *doers: str, **spec: Any) -> int:
@@ -189,3 +201,29 @@ def test_a_door_that_cannot_be_bound_for_want_of_descriptors_is_tried_again(
         client.close()
     assert boss.row("hand")["pid"] == pid
     assert boss.change("stop", "hand", wait="gone")[0]["how"] == "END"
+
+
+def test_an_admin_socket_of_systemds_is_left_to_it_wherever_it_is(
+    bosses: Callable[[], Boss],
+) -> None:
+    boss = bosses()
+    path = boss.home / "given.sock"
+    with socket.socket(socket.AF_UNIX) as listener, (boss.home / "boss.log").open("ab") as log:
+        listener.bind(str(path))
+        listener.listen()
+        boss.process = subprocess.Popen(
+            [sys.executable, "-c", GIVEN, str(listener.fileno()), *boss.argv],
+            env={**os.environ, "NOTIFY_SOCKET": str(boss.home / "manager.sock")},
+            pass_fds=[listener.fileno()], stdout=log, stderr=log,
+        )  # fmt: skip
+        boss.until_said(lambda words: words.get("READY") == "1")
+
+        with Client(path) as client:
+            client.call("ping", {})
+            path.unlink()
+            wait_until(lambda: "boss.door_gone" in boss.log())
+            told = client.call("events", {"events": ["boss.door_gone"]})["events"]
+
+    how = "only systemd can bind it again: systemctl restart hiod.socket"
+    assert [one["facts"] for one in told] == [{"path": str(path), "how": how}]
+    assert not path.exists()
