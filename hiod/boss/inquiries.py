@@ -7,12 +7,14 @@ changes the crew or leaves a record.
 from __future__ import annotations
 
 import difflib
+import math
 import os
 import platform
 import time
 from typing import TYPE_CHECKING, Any
 
 from hiod.admin import schema
+from hiod.admin.connection import encode
 from hiod.boss import explaining, views
 from hiod.boss.subscribers import Subscriber, Subscribers
 from hiod.errors import AdminError, ConfigError
@@ -28,12 +30,39 @@ if TYPE_CHECKING:
     from hiod.boss.overseer import Overseer
     from hiod.boss.stations import Station
     from hiod.host.procs import Relative
+    from hiod.host.store import SavedEvent
     from hiod.rules.sandbox import Sandbox
 
 DEATHS_SHOWN = 10
 """So many of a hand's deaths are shown."""
+EVENTS_A_TURN = 200
+"""So many of an answer are made before others have their turn."""
 CLOCK_SET_S = 0.01
 """Wall time that is off by more was set."""
+
+
+class _Telling:
+    """An answer of many events, made a piece a turn: hands are not to wait for it."""
+
+    def __init__(
+        self, request: Request, kept: list[SavedEvent], around: schema.EventsReply
+    ) -> None:
+        self._request = request
+        self._kept = kept
+        self._around = around
+        self._texts: list[bytes] = []
+
+    def go_on(self) -> bool:
+        """Make the next piece; say whether it was answered, or nobody waits for it any more."""
+        done = len(self._texts)
+        piece = self._kept[done : done + EVENTS_A_TURN]
+        self._texts += [encode(views.event(one)) for one in piece]
+        if self._request.gone:
+            return True
+        if len(self._texts) < len(self._kept):
+            return False
+        self._request.reply(views.spliced(self._around, "events", self._texts))
+        return True
 
 
 class Inquiries:
@@ -65,6 +94,7 @@ class Inquiries:
         self._since = time.time()
         self._offset = 0.0  # of wall time
         self._subscribers = Subscribers(boss.ledger)
+        self._tellings: list[_Telling] = []
         self.figures: Callable[[], dict[str, Any]] = dict
         self.limits = schema.LimitFacts(
             request_bytes=0,
@@ -77,7 +107,9 @@ class Inquiries:
             message_s=0.0,
         )
         boss.after_turn.append(lambda _changed: self._subscribers.look(boss.now()))
+        boss.after_turn.append(lambda _changed: self._tell_on())
         boss.deadlines.append(self._subscribers.next_at)
+        boss.deadlines.append(lambda: boss.now() if self._tellings else math.inf)
 
     def handle(self, request: Request) -> None:
         """Answer one request.
@@ -174,7 +206,13 @@ class Inquiries:
         outlook = boss.outlook
         outlook.look(boss.membership.members)
         request.reply(
-            views.listing(rows, seq=boss.ledger.seq, pending=outlook.pending, files=outlook.files)
+            views.spliced(
+                schema.ListReply(
+                    hands=[], seq=boss.ledger.seq, pending=outlook.pending, files=outlook.files
+                ),
+                "hands",
+                rows,
+            )
         )
 
     def _standing(self, names: Iterable[str]) -> Iterator[tuple[r.Hand, Station, views.Clock, str]]:
@@ -270,13 +308,17 @@ class Inquiries:
         kept = self._boss.ledger.events(
             since=params.since, limit=params.limit, names=params.events, hands=wanted
         )
-        request.reply(
-            schema.EventsReply(
-                events=[views.event(one) for one in kept],
-                seq=self._boss.ledger.seq,
-                first=self._boss.ledger.first,
-            )
+        around = schema.EventsReply(
+            events=[], seq=self._boss.ledger.seq, first=self._boss.ledger.first
         )
+        telling = _Telling(request, kept, around)
+        if not telling.go_on():
+            self._tellings.append(telling)
+            self._boss.wake()
+
+    def _tell_on(self) -> None:
+        """Go on with answers that are too long for one turn."""
+        self._tellings = [one for one in self._tellings if not one.go_on()]
 
     def _wanted_events(self, params: Any) -> set[str] | None:
         """Return the hands whose events are asked for, gone ones too; None means all."""

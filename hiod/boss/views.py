@@ -131,11 +131,10 @@ def _shown(
     return made
 
 
-def listing(rows: Iterable[bytes], *, seq: int, pending: int, files: str) -> bytes:
-    """Return the answer to ``list`` as it is sent, made of rows that are text already."""
-    around = encode(schema.ListReply(hands=[], seq=seq, pending=pending, files=files))
-    head, empty, tail = around.partition(b'"hands":[')
-    return b"".join((head, empty, b",".join(rows), tail))
+def spliced(around: schema.Record, member: str, texts: Iterable[bytes]) -> bytes:
+    """Return an answer as it is sent, whose first member is a list of what is text already."""
+    head, opening, tail = encode(around).partition(b'"%s":[' % member.encode())
+    return b"".join((head, opening, b",".join(texts), tail))
 
 
 def status(

@@ -22,7 +22,7 @@ import pytest
 
 from hiod.admin import schema
 from hiod.admin.client import Client
-from hiod.admin.framing import LIMIT_BYTES
+from hiod.admin.framing import LIMIT_BYTES, NESTING, is_deeper
 from hiod.errors import AdminError
 
 if TYPE_CHECKING:
@@ -283,6 +283,13 @@ def understood(text: bytes) -> dict[str, Any]:
     return message if isinstance(message, dict) else {}
 
 
+def is_oneway(text: bytes) -> bool:
+    """Say whether a message wants no answer, and is read far enough for that to be known."""
+    message = understood(text)
+    readable = len(text) <= LIMIT_BYTES and not is_deeper(message, NESTING)
+    return readable and message.get("oneway") is True
+
+
 def tedious(text: bytes) -> bool:
     """Say whether a message would, by chance, end the boss, follow for ever or wait for long."""
     message = understood(text)
@@ -306,7 +313,7 @@ def check_answers(boss: Boss, data: bytes, cut: int, rng: random.Random | None =
     Returns the names of hands that were changed.
     """
     messages, end = split(data)
-    owed = [text for text in messages if understood(text).get("oneway") is not True]
+    owed = [text for text in messages if not is_oneway(text)]
     with socket.socket(socket.AF_UNIX) as line:
         line.settimeout(PATIENCE_S)
         connect(line, boss, rng)

@@ -260,6 +260,26 @@ def test_the_newest_events_are_given_without_since(crew: Boss):
     assert [one.seq for one in reply.events] == [reply.seq - 1, reply.seq]
 
 
+def test_a_long_answer_is_made_while_others_are_answered(crew: Boss):
+    for _ in range(600):
+        crew.ask("signal", names=["many-0"], signal="CONT")
+    seq = crew.ask("list")["seq"]
+    with socket.socket(socket.AF_UNIX) as line, line.makefile("rb") as file:
+        line.connect(str(crew.admin_socket))
+        asked = b'{"method":"events","parameters":{"since":0,"limit":10000}}\n'
+        line.sendall(asked + b'{"method":"ping"}\n')
+        assert call(crew, "ping") == schema.Nothing()
+        told = msgspec.json.decode(file.readline())["parameters"]
+        assert json.loads(file.readline()) == {"parameters": {}}
+    with socket.socket(socket.AF_UNIX) as hasty:
+        hasty.connect(str(crew.admin_socket))
+        hasty.sendall(asked)
+
+    assert [one["seq"] for one in told["events"]] == list(range(told["first"], seq + 1))
+    assert msgspec.convert(told, schema.EventsReply).seq == seq
+    assert call(crew, "list").seq == seq
+
+
 def test_subscribe_resumes_and_goes_on_without_a_gap(crew: Boss, added: Callable[..., Any]):
     seq = call(crew, "list").seq
     added("noted", doers=[])

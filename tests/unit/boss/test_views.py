@@ -56,7 +56,8 @@ def test_a_list_made_of_rows_that_are_text_is_what_the_table_says() -> None:
     text = views.row_text(hand, STATION, CLOCK, "1.0")
 
     for count in (0, 1, 3):
-        told = views.listing([text] * count, seq=7, pending=2, files='broken: "hands":[')
+        around = schema.ListReply(hands=[], seq=7, pending=2, files='broken: "hands":[')
+        told = views.spliced(around, "hands", [text] * count)
         reply = msgspec.json.decode(told, type=schema.ListReply)
         assert (reply.seq, reply.pending, reply.files) == (7, 2, 'broken: "hands":[')
         assert reply.hands == [views.row(hand, STATION, CLOCK, "1.0")] * count
