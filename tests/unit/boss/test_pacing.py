@@ -135,6 +135,7 @@ class Hearing(Doer):
         self.words = []
         self.heard = []
         self.tymes = []
+        self.stalls = 0.0
 
     def fds(self):
         return (MEMO_FD,)
@@ -154,6 +155,7 @@ class Hearing(Doer):
         if self.words and self.words[0] != "beat":
             return False
         self.heard.append((self._next(), now))
+        self._clockwork.stall(self.stalls)
         return True
 
     def recur(self, tyme):
@@ -215,6 +217,20 @@ def test_a_turn_that_is_due_is_made_in_time_whatever_comes(clockwork, ear, rest)
 
     assert len(ear.heard) == 8
     assert tymes == [0.0, 4.0, 8.0]
+
+
+def test_a_turn_that_has_become_due_meanwhile_comes_before_the_next_heartbeat(
+    clockwork, ear, rest
+) -> None:
+    clockwork.at(3.5, lambda: ear.come("beat", "beat"))
+    ear.stalls = 2.0
+    ticking = Doer(tock=4.0)
+    ticking.recur = lambda tyme: None
+
+    rest(ticking)
+
+    assert [tyme for _, tyme in ear.heard] == [3.5, 5.5]
+    assert ear.tymes == [0.0, 5.5]
 
 
 def test_a_flood_of_heartbeats_ends_in_a_turn(clockwork, ear, rest) -> None:

@@ -259,6 +259,26 @@ def test_a_beat_that_was_said_in_a_turn_is_followed_by_one_at_the_hands_own_time
     assert crewer.said == [1.0, 6.0, 11.0]
 
 
+def test_a_beat_is_not_said_at_a_time_that_is_over(make) -> None:
+    crewer = Beating()
+    crewer.at = 4.0  # its own time before that was at the start
+
+    make(crewer, limit=11.0).do()
+
+    assert crewer.said == [5.0, 10.0]
+
+
+def test_a_late_beat_that_cannot_leave_takes_a_turn(make, clockwork) -> None:
+    crewer, sleeper = Beating(heard=False), Sleeping()
+    doist = make(crewer, sleeper, limit=9.0)
+    sleeper.seen = lambda: clockwork.stall(3.0 if clockwork.elapsed == 4.0 else 0.0)
+    clockwork.at(4.0, lambda: doist.wake(sleeper))
+
+    doist.do()
+
+    assert (crewer.said, crewer.runs) == ([7.0], 2)
+
+
 def test_a_beat_that_cannot_leave_takes_a_turn(make) -> None:
     crewer = Beating(heard=False)
 

@@ -596,3 +596,11 @@ def test_a_hand_that_was_not_well_is_judged() -> None:
     assert bench.state.verdict is Verdict.LAGGING
 
     assert still_well(bench.state, bench.now + 1, LIMITS, beat=Beat(bench.now + 1)) is None
+
+
+def test_a_hand_that_one_look_spoke_against_is_judged() -> None:
+    bench = Bench()
+    bench.look(5.0, beat=Beat(0.0, lag_s=9.0))
+    assert (bench.state.verdict, bench.state.leaning) == (Verdict.OK, Verdict.LAGGING)
+
+    assert still_well(bench.state, bench.now + 1, LIMITS, beat=Beat(bench.now + 1)) is None
