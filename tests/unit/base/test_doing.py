@@ -771,3 +771,28 @@ def test_a_tock_that_is_no_number_lets_a_doer_sleep() -> None:
     Doist(doers=[doify(odd), Told()], tock=1.0, limit=4.0).do()
 
     assert len(runs) == 1
+
+
+def test_what_is_scheduled_in_a_pass_for_the_next_one_runs_in_it() -> None:
+    ran = []
+
+    def later(tock=0.0, **_):
+        while True:
+            ran.append((yield tock))
+
+    class Scheduling(Doer):
+        def recur(self, tyme):
+            if tyme == 0.25:
+                dog = later()
+                next(dog)
+                doist.deeds.append((dog, 0.5, later))
+            return False
+
+    doist = Doist(real=False, tock=0.25, doers=[Scheduling(), Doer()])
+    doist.enter()
+    for _ in range(4):
+        doist.recur()
+
+    assert ran == [0.5, 0.75]
+    assert len(doist.deeds) == 3
+    doist.exit()
