@@ -31,7 +31,7 @@ put() { # MODE SOURCE TARGET: a text file, its paths set for PREFIX
 make_way() { # TARGET: note which directories are made for it
 	local folder
 	folder=$(dirname "$1")
-	until [ -e "$DESTDIR$folder" ]; do
+	until [ "$folder" = / ] || [ -e "$DESTDIR$folder" ]; do
 		new_directories+=("$folder")
 		folder=$(dirname "$folder")
 	done

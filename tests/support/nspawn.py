@@ -416,7 +416,7 @@ def staged() -> Iterator[Path]:
     """Give a tree with hiod installed in it."""
     need_machine()
     with tempfile.TemporaryDirectory(prefix=f"{PREFIX}-{os.getpid()}-stage-", dir="/tmp") as folder:
-        target = Path(folder)
-        target.chmod(0o755)
+        Path(folder).chmod(0o755)
+        target = Path(folder, "tree")  # which is not there yet, as packagers have it
         stage(target)
         yield target
