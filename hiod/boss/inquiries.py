@@ -14,7 +14,6 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from hiod.admin import schema
-from hiod.admin.connection import encode
 from hiod.boss import explaining, views
 from hiod.boss.subscribers import Subscriber, Subscribers
 from hiod.errors import AdminError, ConfigError
@@ -56,7 +55,7 @@ class _Telling:
         """Make the next piece; say whether it was answered, or nobody waits for it any more."""
         done = len(self._texts)
         piece = self._kept[done : done + EVENTS_A_TURN]
-        self._texts += [encode(views.event(one)) for one in piece]
+        self._texts += [views.event_text(one) for one in piece]
         if self._request.gone:
             return True
         if len(self._texts) < len(self._kept):

@@ -313,6 +313,12 @@ def event(saved: SavedEvent) -> schema.Event:
     return _event(saved.seq, saved.at, saved.name, facts)
 
 
+@lru_cache(maxsize=2048)
+def event_text(saved: SavedEvent) -> bytes:
+    """Return the same as it is sent. The latest are asked for again and again."""
+    return encode(event(saved))
+
+
 def live_event(*, seq: int, at: float, event: str, facts: dict[str, Any]) -> schema.Event:
     """Return an event that happens now."""
     return _event(seq, at, event, facts)
