@@ -109,9 +109,13 @@ def _complain(text: str) -> None:
     print(f"hiod: {text}", file=sys.stderr)  # noqa: T201 - the command's own voice
 
 
+def _is_absent(error: ConfigError) -> bool:
+    return [one["code"] for one in error.problems] == [ABSENT]
+
+
 def _config_words(error: ConfigError, folder: Path) -> str:
     count = len(error.problems)
-    if [one["code"] for one in error.problems] == [ABSENT]:
+    if _is_absent(error):
         return f"cannot use {folder}: {error.problems[0]['message']}"
     lines = [f"cannot use the files in {folder}: {count} problem{'s' if count != 1 else ''}"]
     lines += [f"  {one['path']}: {one['message']}" for one in error.problems]
@@ -202,8 +206,14 @@ def run_boss(options: argparse.Namespace, where: Places) -> int:
 
 def read_config_or_adopt(where: Places) -> None:
     """Complain about broken files on the terminal while there is one, if they will be applied."""
-    if not any((where.runtime / "launcher").glob("*.sock")):
+    if any((where.runtime / "launcher").glob("*.sock")):
+        return
+    try:
         config_for(where)
+    except ConfigError as error:
+        if not _is_absent(error):
+            raise
+        _complain(f"{where.config} is not there: the crew begins empty")
 
 
 class _Told:
@@ -390,14 +400,18 @@ def _hear_early() -> list[int]:
 def _configure(where: Places, found: Survey, meta: Mapping[str, str]) -> Config:
     """Read the files. Broken ones stop a cold start; a living crew is kept without them.
 
-    A living crew also keeps the name of its boss: it hears no other.
+    Where there are none at all the crew begins empty: all of them may be absent. A living crew also
+    keeps the name of its boss: it hears no other.
     """
     try:
         config = config_for(where)
     except ConfigError as error:
-        if found.cold:
+        if found.cold and not _is_absent(error):
             raise
-        found.notes.append(("config.broken", {"problems": str(error)}))
+        if found.cold:
+            found.notes.append(("config.absent", {"folder": str(where.config)}))
+        else:
+            found.notes.append(("config.broken", {"problems": str(error)}))
         config = _read_main(where.config)
     name = config.boss.name if found.cold else meta.get(BOSS_NAME, config.boss.name)
     return replace(config, boss=replace(config.boss, name=name))

@@ -333,6 +333,13 @@ STORY: dict[str, Told] = {
         "{count} changes pending in the crew files; see hiodctl plan",
         "The crew files differ from the crew that runs. hiodctl plan shows how, hiodctl apply does it.",
     ),
+    "config.absent": Told(
+        "warning",
+        "d0fc1dcae36a41afae58d0547bf623bc",
+        "{folder} is not there: the crew begins empty",
+        "The configuration directory that was named does not exist. hiodctl apply is refused until it"
+        " does; hands can be added with hiodctl add.",
+    ),
     "config.broken": Told(
         "error",
         "1bff2393265449a08d27179600149c04",

@@ -190,20 +190,39 @@ def test_check_says_the_same_without_a_boss(bosses: Callable[[], Boss]):
     assert not boss.runtime.exists()
 
 
-@pytest.mark.parametrize("verb", [("run",), ("run", "--detach"), ("check",)])
-def test_a_configuration_directory_that_somebody_named_must_be_there(
-    bosses: Callable[[], Boss], verb: tuple[str, ...]
+def test_files_can_only_be_checked_in_a_directory_that_is_there(
+    bosses: Callable[[], Boss],
 ) -> None:
-    boss = bosses()
-    named = boss.home / "mistyped"
-    words = [sys.executable, "-m", "hiod", *verb, "--config-dir", str(named)]
-    if verb[0] == "run":
-        words += ["--runtime-dir", str(boss.runtime), "--state-dir", str(boss.state)]
+    named = bosses().home / "mistyped"
+    words = [sys.executable, "-m", "hiod", "check", "--config-dir", str(named)]
 
     ended = subprocess.run(words, capture_output=True, text=True, timeout=30, check=False)
 
     why = f"cannot use {named}: there is no such directory; make it, or give --config-dir another"
     assert (ended.returncode, ended.stderr) == (78, f"hiod: {why}\n")
+
+
+def test_a_crew_begins_empty_and_says_so_where_a_named_directory_is_not_there(
+    bosses: Callable[[], Boss],
+) -> None:
+    boss = bosses()
+    named = boss.home / "mistyped"
+    words = [sys.executable, "-m", "hiod", "run", "--detach", "--config-dir", str(named)]
+    words += ["--runtime-dir", str(boss.runtime), "--state-dir", str(boss.state)]
+
+    begun = subprocess.run(words, capture_output=True, text=True, timeout=30, check=False)
+
+    said = f"{named} is not there: the crew begins empty"
+    assert (begun.returncode, begun.stderr) == (0, f"hiod: {said}\n")
+    shown = boss.ask("list")
+    assert shown["hands"] == []
+    assert "there is no such directory" in shown["files"]
+    (told,) = boss.ask("events", events=["config.absent"])["events"]
+    assert told["message"] == said
+    with pytest.raises(AdminError) as refused:
+        boss.ask("apply")
+    assert refused.value.code == "BadSpec"
+    boss.ask("shutdown")
 
 
 def test_a_configuration_directory_that_is_removed_does_nothing_to_a_living_crew(
