@@ -101,7 +101,11 @@ class StoreError(HiodError):
     """The state database cannot be used; ``__cause__`` is the system's reason."""
 
 
-class StoreTooNewError(StoreError):
+class StoreUnfitError(StoreError):
+    """The state database is none that this hiod can use: trying again will not change that."""
+
+
+class StoreTooNewError(StoreUnfitError):
     """The state database was written by a newer hiod."""
 
 

@@ -32,7 +32,7 @@ from hiod.boss.mailroom import Mailroom
 from hiod.boss.outlook import Outlook
 from hiod.boss.overseer import Overseer, Surroundings
 from hiod.boss.pacing import BossDoist
-from hiod.errors import ConfigError, HiodError, StoreTooNewError
+from hiod.errors import ConfigError, HiodError, StoreUnfitError
 from hiod.host import confinement, journal
 from hiod.host import groups as control_groups
 from hiod.host.files import read_files
@@ -102,7 +102,7 @@ def parser() -> argparse.ArgumentParser:
 
 def _code(error: Exception) -> int:
     """Return the exit code for what stopped a boss: 78 for what no further try would put right."""
-    return MISCONFIGURED if isinstance(error, ConfigError | StoreTooNewError) else FAILED
+    return MISCONFIGURED if isinstance(error, ConfigError | StoreUnfitError) else FAILED
 
 
 def _complain(text: str) -> None:

@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from hiod.admin.fairness import Allowance
 from hiod.base.crewing import agreeing
 from hiod.rules.health import Beat
 from hiod.rules.words import Words, read, read_log
@@ -37,23 +38,6 @@ MEMOS_AT_ONCE, MEMOS_A_SECOND = 100, 10
 
 
 _NUMBER = (int, float)
-
-
-@dataclass(slots=True)
-class Allowance:
-    """What may be had now and then, some at once: a bucket that fills by itself."""
-
-    left: float = MEMOS_AT_ONCE
-    at: float = 0.0
-
-    def take(self, now: float) -> bool:
-        """Have one, if there is one left."""
-        self.left = min(MEMOS_AT_ONCE, self.left + (now - self.at) * MEMOS_A_SECOND)
-        self.at = now
-        if self.left < 1:
-            return False
-        self.left -= 1
-        return True
 
 
 class Numbers:
@@ -139,7 +123,9 @@ class Station:
     dump_to: int = 0
     stack: str = ""
     shown: Any = None
-    memos: Allowance = field(default_factory=Allowance)
+    memos: Allowance = field(
+        default_factory=lambda: Allowance(MEMOS_AT_ONCE, MEMOS_A_SECOND), compare=False
+    )
     unkept: int = 0
 
     def reset(self, token: str) -> None:

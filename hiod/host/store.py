@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from urllib.parse import quote
 
-from hiod.errors import StoreError, StoreTooNewError
+from hiod.errors import StoreError, StoreTooNewError, StoreUnfitError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -154,7 +154,8 @@ class Store:
 
         Raises:
             StoreTooNewError: a newer hiod wrote it.
-            StoreError: it is no database of hiod's, is damaged, is in use, or cannot be made.
+            StoreUnfitError: it is no database of hiod's, is damaged, or lacks its file.
+            StoreError: it is in use, or cannot be made.
                 The file and its ``-wal`` are as they were.
         """
         path = Path(path)
@@ -162,7 +163,7 @@ class Store:
         try:
             if not path.exists():
                 if wal.exists() and wal.stat().st_size:
-                    raise StoreError(
+                    raise StoreUnfitError(
                         f"{path} is missing while {wal.name} beside it holds what was last"
                         " written: put the file back, or move both away to start with an empty"
                         " crew"
@@ -426,8 +427,8 @@ def _each(names: Iterable[str]) -> list[tuple[str]]:
     return [(name,) for name in names]
 
 
-def _unreadable(path: Path, reason: object) -> StoreError:
-    return StoreError(
+def _unreadable(path: Path, reason: object) -> StoreUnfitError:
+    return StoreUnfitError(
         f"the state database {path} cannot be used: {reason}; it was left as it is: put a good"
         f" copy in its place, or move it and {path.name}-wal away to start with an empty crew"
     )

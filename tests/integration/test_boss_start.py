@@ -357,7 +357,7 @@ def test_a_database_that_is_none_stops_the_start_and_is_left_as_it_is(
 
     ended = run(boss, *flags)
 
-    assert ended.returncode == 1
+    assert ended.returncode == 78
     assert f"the state database {boss.state}/hiod.db cannot be used" in ended.stderr
     assert (boss.state / "hiod.db").read_bytes() == garbage
     wait_until(lambda: not boss.processes())  # the daemon, which has told its parent before it ends

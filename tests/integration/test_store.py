@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hiod.errors import StoreError, StoreTooNewError
+from hiod.errors import StoreError, StoreTooNewError, StoreUnfitError
 from hiod.host import store as storing
 from hiod.host.store import Saved, SavedDeath, SavedEvent, Store, Turn
 
@@ -278,7 +278,7 @@ def test_a_damaged_file_is_refused_with_a_sentence_and_left_alone(
     path.write_bytes(spoil(path.read_bytes()))
     before = files(path)
 
-    with pytest.raises(StoreError, match=said) as caught:
+    with pytest.raises(StoreUnfitError, match=said) as caught:
         Store.open(path)
 
     assert str(path) in str(caught.value)

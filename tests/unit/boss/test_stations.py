@@ -4,7 +4,7 @@ from dataclasses import fields
 
 import pytest
 
-from hiod.boss.stations import MEMOS_A_SECOND, MEMOS_AT_ONCE, Allowance, Numbers, Station
+from hiod.boss.stations import Numbers, Station
 from hiod.rules.health import Sample
 from hiod.rules.words import Words
 
@@ -73,14 +73,6 @@ def test_a_hand_without_last_words_said_nothing() -> None:
     assert station.last_words() == Words()
     station.close()
     assert (station.pidfd, station.words) == (None, None)
-
-
-def test_an_allowance_is_had_at_once_and_then_as_it_grows() -> None:
-    memos = Allowance()
-
-    assert sum(memos.take(1000.0) for _ in range(2 * MEMOS_AT_ONCE)) == MEMOS_AT_ONCE
-    assert sum(memos.take(1002.0) for _ in range(MEMOS_AT_ONCE)) == 2 * MEMOS_A_SECOND
-    assert sum(memos.take(9999.0) for _ in range(2 * MEMOS_AT_ONCE)) == MEMOS_AT_ONCE
 
 
 def test_numbers_are_the_lowest_that_are_free() -> None:
