@@ -28,7 +28,7 @@ EXITS_BOSS = (
     ("1", "could not start, or ended by a fault"),
     ("2", "usage"),
     ("75", "its hands were left to the next boss"),
-    ("78", "the crew files cannot be used, or the database: it is damaged, or a newer hiod wrote it; it said why"),
+    ("78", "the crew files or the database cannot be used (damaged, or a newer hiod's); it said why"),
 )
 
 
