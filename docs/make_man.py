@@ -28,7 +28,10 @@ EXITS_BOSS = (
     ("1", "could not start, or ended by a fault"),
     ("2", "usage"),
     ("75", "its hands were left to the next boss"),
-    ("78", "the crew files or the database cannot be used (damaged, or a newer hiod's); it said why"),
+    (
+        "78",
+        "the crew files or the database cannot be used (damaged, or a newer hiod's); it said why",
+    ),
 )
 
 
