@@ -218,7 +218,7 @@ def _notes(reply: Mapping[str, Any]) -> list[str]:
     if reply.get("pending"):
         notes.append(f"{plural(reply['pending'], 'change')} pending: hiodctl plan")
     if reply.get("files", "ok") != "ok":
-        notes.append("the crew files are broken: hiodctl check")
+        notes.append("the crew files are broken: hiodctl plan")
     return notes
 
 

@@ -80,7 +80,7 @@ def test_a_program_sees_every_word_a_dash_for_none_and_no_footer():
 def test_a_short_footer_stands_on_one_line():
     text = tables.crew(crew_of(row("a"), files="crew.d/a.toml: broken"), SEEN)
 
-    assert text.splitlines()[-1] == "1 hand: 1 ready  the crew files are broken: hiodctl check"
+    assert text.splitlines()[-1] == "1 hand: 1 ready  the crew files are broken: hiodctl plan"
 
 
 def test_an_empty_crew_gets_a_hint_at_a_terminal_and_only_there():
