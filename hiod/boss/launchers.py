@@ -122,8 +122,6 @@ class Launchers:
         # One that ended before its first word would end so again.
         self._hopeless = not launcher.version
         self._own = {python: one for python, one in self._own.items() if one is not launcher}
-        # One that was killed could not do it itself.
-        Path(self._runtime, "launcher", f"{launcher.id}.sock").unlink(missing_ok=True)
 
     def keep(self, what: str, fd: int) -> None:
         """Have something held so that it outlives the boss."""

@@ -124,12 +124,10 @@ class Mailroom:
         return count
 
     def drop(self, name: str) -> None:
-        """Close the mailbox of a hand that left the crew and remove its path."""
+        """Close the mailbox of a hand that left the crew; its path is for the boss to remove."""
         box = self._boxes.pop(name, None)
         if box is not None:
             box.close()
-        with suppress(FileNotFoundError):
-            Path(self.path(name)).unlink()
 
     def close(self) -> None:
         """Close all mailboxes; their paths stay, for the hands that live on."""

@@ -376,7 +376,7 @@ def _take_turns(boss: Overseer, given: dict[str, int], notify: Notify) -> int:
         for one in admin.listeners:
             one.close()
         if ours:
-            where.admin_socket.unlink(missing_ok=True)
+            boss.clear(where.admin_socket)
     return KEPT if boss.outcome == "keep" else OK
 
 

@@ -18,10 +18,11 @@ import signal
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hiod.base.multidoing import Bosser, MultiDoerBase
-from hiod.boss import adopting
+from hiod.boss import adopting, places
 from hiod.boss.clinic import UP, Clinic
 from hiod.boss.doors import Doors
 from hiod.boss.membership import Membership
@@ -268,22 +269,21 @@ class Overseer(Bosser):
     def exit(self) -> None:
         """Let go of everything; the hands, if any, live on."""
         stopped = self.outcome == "stop"
-        how = "all hands have ended" if stopped else "its hands live on"
-        self.ledger.tell("boss.stopped", how=how)
-        self.ledger.commit()
         self.doors.close()
         self.readiness.close(stopped=stopped)
         self.processes.close(retire=stopped)
         if stopped:
             for name in list(self.hands):
-                self._mailroom.drop(name)
+                self._drop_mailbox(name)
+            self.clear(self.around.places.boss_socket)
+        how = "all hands have ended" if stopped else "its hands live on"
+        self.ledger.tell("boss.stopped", how=how)
+        self.ledger.commit()
         for station in self.stations.values():
             station.close()
         self._mailroom.close()
         MultiDoerBase.exit(self)
         self.close()
-        if stopped:
-            self.around.places.boss_socket.unlink(missing_ok=True)
 
     def _finished(self) -> bool:
         if self.outcome == "keep":
@@ -458,6 +458,17 @@ class Overseer(Bosser):
         with suppress(OSError, SpawnError):
             self.processes.launchers.keep(name, self._mailroom.bind(name))
 
+    def _drop_mailbox(self, name: str) -> None:
+        """Let nobody reach a hand any more that is none of the crew."""
+        self._mailroom.drop(name)
+        self.clear(Path(self._mailroom.path(name)))
+
+    def clear(self, path: Path) -> None:
+        """Remove a path of the boss's own; one that cannot be removed is told of and left."""
+        why = places.clear(path)
+        if why:
+            self.ledger.tell("boss.litter", path=str(path), why=why)
+
     def _order(self) -> None:
         """Let hands start and stop whose turn it is; say whom the others wait for."""
         if self._stops:
@@ -552,7 +563,7 @@ class Overseer(Bosser):
             self.switchboard.unlist(station.addr)
             self.forget(station.addr, "it left the crew")
             station.close()
-        self._mailroom.drop(name)
+        self._drop_mailbox(name)
         self.processes.launchers.drop(name)
         self.around.groups.drop(name)
         self.clinic.leave(name)

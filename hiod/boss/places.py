@@ -245,6 +245,17 @@ class Locks:
         self.close()
 
 
+def clear(path: Path) -> str:
+    """Remove what is at a path of a boss's own; return why it stays, "" if it does not."""
+    try:
+        path.unlink()
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
+
+
 def _is_at(fd: int, path: Path) -> bool:
     """Say whether an open file is what its path leads to."""
     try:

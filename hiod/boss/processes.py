@@ -250,6 +250,8 @@ class Processes:
         """A launcher is gone: its hands live on, watched by their pidfds."""
         boss = self._boss
         alive = 0
+        # One that was killed could not do it itself.
+        boss.clear(boss.around.places.runtime / "launcher" / launcher.name)
         self.tidy_soon()
         born = self._find_born(launcher)
         for name, station in boss.stations.items():

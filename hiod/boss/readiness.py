@@ -15,10 +15,9 @@ from __future__ import annotations
 
 import heapq
 import math
-import os
 import select
-from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hiod.errors import HiodError
@@ -28,8 +27,6 @@ from hiod.rules import records as r
 from hiod.rules.kinds import split_target
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from hiod.boss.overseer import Overseer
     from hiod.host.launching import Launcher
     from hiod.host.notifying import Notice
@@ -109,7 +106,7 @@ class Readiness:
             self._ears[name] = _Listening(Ear(self.path(name), held.pop(what)), held=True)
         for path in self._folder.glob(f"*{SUFFIX}"):
             if path.name.removesuffix(SUFFIX) not in self._ears:
-                path.unlink(missing_ok=True)
+                self._boss.clear(path)
 
     def adopt(self, hand: r.Hand) -> None:
         """Go on hearing, or trying, a living hand of an earlier boss."""
@@ -254,8 +251,7 @@ class Readiness:
         self._release(name, listening)
         self._unwatch(listening.ear.fileno())
         listening.ear.close()
-        with suppress(FileNotFoundError):
-            os.unlink(listening.ear.path)  # noqa: PTH108 - a path is text here
+        self._boss.clear(Path(listening.ear.path))
 
     # ------------------------------------------------------------------ addresses
 

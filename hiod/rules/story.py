@@ -75,6 +75,12 @@ STORY: dict[str, Told] = {
         "{path} was removed under the running boss: {how}",
         "Somebody, or something that cleans up, removed a socket from the runtime directory. The boss looks every few seconds and makes what it can again; memos to it waited with their senders. Find out who did it, and keep the runtime directory out of its reach.",
     ),
+    "boss.litter": Told(
+        "warning",
+        "68427eae28664538a2d1f68d28fa7b21",
+        "{path} cannot be removed: {why}; it is left there",
+        "The boss is done with a socket of its own and may not remove it, or something else lies in its place. Nothing waits for it: the next boss, or the next hand of that name, replaces what it can. Find out who changed the runtime directory, and remove it by hand.",
+    ),
     "boss.shut_out": Told(
         "error",
         "853eb6d11f2b402face7f84fb61d8a17",
