@@ -33,7 +33,7 @@ from hiod.boss.outlook import Outlook
 from hiod.boss.overseer import Overseer, Surroundings
 from hiod.boss.pacing import BossDoist
 from hiod.errors import ConfigError, HiodError, StoreUnfitError
-from hiod.host import confinement, journal
+from hiod.host import confinement, inherited, journal
 from hiod.host import groups as control_groups
 from hiod.host.files import read_files
 from hiod.host.notify import Notify, listen_fds
@@ -181,6 +181,7 @@ def check_files(options: argparse.Namespace, where: Places) -> int:
 
 def run_boss(options: argparse.Namespace, where: Places) -> int:
     """Be the boss until told to end."""
+    inherited.fill_stdio()
     where.make()
     locks = places.Locks(where)
     told = _Told(None)
@@ -394,6 +395,8 @@ def _hear_early() -> list[int]:
     noted: list[int] = []
     for number in Overseer.Signals:
         signal.signal(number, lambda number, _frame: noted.append(number))
+    # Whoever started it may have had signals blocked; a boss that hears none cannot be stopped.
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     return noted
 
 

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import hiod
 from hiod.hand import birth, door, environ, kin, sharing, words
 from hiod.hand import main as hand
-from hiod.host import packets
+from hiod.host import inherited, packets
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -572,6 +572,7 @@ def prepare(scratch: str, cgroup: str | None) -> birth.Ground:
         hand.warm_up(scratch)
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     handled = {number for number in signal.valid_signals() if _handled(number)} | {signal.SIGCHLD}
     sys.path_importer_cache.clear()
     # What lives now lives as long as the launcher: no collection, here or in a hand, need look
@@ -617,6 +618,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--fd", type=int, help="inherited connection of the boss that started it")
     parser.add_argument("--cgroup", help="directory of the cgroup to move to")
     args = parser.parse_args(argv)
+    inherited.fill_stdio()
     faulthandler.enable()
     ground = prepare(f"{args.runtime}/launcher/{args.id}", args.cgroup)
     launcher = Launcher(args.runtime, args.id, ground)

@@ -112,3 +112,19 @@ def test_shutdown_leaves_nothing(daemon: Boss):
 
     wait_until(lambda: not daemon.processes())
     assert not [path for path in daemon.runtime.rglob("*") if path.is_socket()]
+
+
+def test_it_goes_on_though_it_was_born_without_standard_descriptors(bosses: Callable[[], Boss]):
+    boss = bosses()
+    boss.crew(CREW)
+    argv = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *boss.argv, "--detach"]
+
+    ended = subprocess.run(argv, timeout=30, check=False)
+
+    assert ended.returncode == 0, boss.log()
+    assert {row["state"] for row in boss.rows().values()} <= {"running", "ready", "registering"}
+    pidfd = os.pidfd_open(pid_of(boss))
+    boss.ask("shutdown")
+    boss.client.close()
+    assert select.select((pidfd,), (), (), 20)[0], "the boss is still there"
+    os.close(pidfd)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -401,3 +403,40 @@ def test_after_a_boss_was_killed_hiodctl_says_that_nobody_listens(boss: Boss):
     assert ended.returncode == 3
     assert "nobody listens" in ended.stderr
     boss.start()
+
+
+def test_a_boss_born_with_its_signals_blocked_stops_all_the_same(bosses: Callable[[], Boss]):
+    boss = bosses()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGCHLD})
+    try:
+        boss.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    boss.add("a", command=["sleep", "600"])
+    (launcher,) = boss.ask("about")["launchers"]
+
+    masks = [
+        re.search(r"SigBlk:\t(\w+)", Path(f"/proc/{pid}/status").read_text())[1]
+        for pid in (boss.process.pid, launcher["pid"], boss.row("a")["pid"])
+    ]
+
+    assert [int(mask, 16) for mask in masks] == [0, 0, 0]
+    assert boss.end(signal.SIGTERM) == 0
+
+
+@pytest.mark.parametrize("closed", ["2>&-", "<&- >&- 2>&-"], ids=["stderr", "all"])
+def test_a_boss_born_without_standard_descriptors_has_hands(
+    bosses: Callable[[], Boss], closed: str
+):
+    boss = bosses()
+    argv = ["sh", "-c", f'exec "$@" {closed}', "sh", *boss.argv]
+    told = {**os.environ, "NOTIFY_SOCKET": str(boss.home / "manager.sock")}
+    boss.process = subprocess.Popen(argv, env=told)
+    boss.until_said(lambda words: words.get("READY") == "1")
+
+    boss.add("a", command=["sleep", "600"])
+
+    (launcher,) = boss.ask("about")["launchers"]
+    for pid in (boss.process.pid, launcher["pid"]):
+        assert all(Path(f"/proc/{pid}/fd/{number}").exists() for number in range(3))
+    assert boss.end() == 0
