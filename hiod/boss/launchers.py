@@ -160,10 +160,10 @@ class Launchers:
                     launcher.drop(name)
 
     def close(self, *, retire: bool) -> None:
-        """Let go of all; ``retire``: they end as soon as they have nobody."""
+        """Let go of all; ``retire``: they end as soon as they have nobody, for all is over."""
         for launcher in self:
             if retire:
                 with suppress(LauncherError):
-                    launcher.retire()
+                    launcher.retire(over=True)
             launcher.close()
         self._epoll.close()

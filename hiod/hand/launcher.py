@@ -2,8 +2,8 @@
 
 Decides nothing about the crew: the boss orders, the launcher does it and tells what happened. It
 alone decides who descends from a dead hand and must go with it. Invariants: one thread for ever;
-it never waits for a boss, neither to read nor to write; an end is remembered until a boss says
-it is recorded; no user code runs before the fork.
+it never waits for a boss, neither to read nor to write; of each hand the first and the latest end
+that no boss says it has recorded are remembered; no user code runs before the fork.
 """
 
 from __future__ import annotations
@@ -78,10 +78,12 @@ class Launcher:
         self._hands: dict[int, _Hand] = {}  # by pid
         self._unsure: dict[int, tuple[int, float]] = {}  # by pid: verdict, until when; oldest first
         self._stillborn: set[int] = set()  # pids of commands that were refused
-        self._ended: dict[Key, tuple[dict[str, Any], int]] = {}  # the exit, and the last words
+        # By name and generation: the exit, and the last words.
+        self._ended: dict[str, dict[int, tuple[dict[str, Any], int]]] = {}
         self._sessions: dict[int, Key] = {}  # of ended hands that left something behind
         self._told: set[tuple[int, int]] = set()  # strays reported, by pid and start
         self._retired = False
+        self._over = False
         self._quit = False
         self._until = time.monotonic() + LINGER_S
 
@@ -109,7 +111,7 @@ class Launcher:
             self._door.remove()
 
     def _finished(self) -> bool:
-        if self._quit:
+        if self._quit or (self._over and not self._hands):
             return True
         if self._hands or self._ended:
             # Ends that nobody can come to ask for need not be remembered.
@@ -225,8 +227,9 @@ class Launcher:
             boss.tell("held", (fd,), what=what)
         for one in self._hands.values():
             boss.tell("hand", (one.pidfd, one.words), token=one.token, **self._facts(one))
-        for facts, words_fd in self._ended.values():
-            boss.tell("exit", (words_fd,), **facts)
+        for ends in self._ended.values():
+            for facts, words_fd in ends.values():
+                boss.tell("exit", (words_fd,), **facts)
         boss.tell("replayed")
 
     def _hold(self, _boss: door.Caller, message: dict[str, Any], fds: list[int]) -> None:
@@ -244,12 +247,18 @@ class Launcher:
             os.close(fd)
 
     def _forget(self, _boss: door.Caller, message: dict[str, Any], _fds: list[int]) -> None:
-        ended = self._ended.pop(_key(message), None)
+        name, generation = _key(message)
+        ends = self._ended.get(name, {})
+        ended = ends.pop(generation, None)
         if ended is not None:
             os.close(ended[1])
+        if not ends:
+            self._ended.pop(name, None)
 
-    def _retire(self, _boss: door.Caller, _message: dict[str, Any], _fds: list[int]) -> None:
+    def _retire(self, _boss: door.Caller, message: dict[str, Any], _fds: list[int]) -> None:
         self._retired = True
+        # A crew that is stopped for good: nobody will come and ask how its hands ended.
+        self._over |= bool(message.get("over"))
 
     def _listen_again(self, _boss: door.Caller, _message: dict[str, Any], _fds: list[int]) -> None:
         """Bind its path again, which somebody has removed: no later boss would find it."""
@@ -290,7 +299,8 @@ class Launcher:
         order = given["order"]
         name, generation = key
         refusal: dict[str, Any] = {"name": name, "generation": generation, "path": None}
-        if self._retired or key in self._ended or any(h.key == key for h in self._hands.values()):
+        known = generation in self._ended.get(name, ())
+        if self._retired or known or any(h.key == key for h in self._hands.values()):
             why = "retires" if self._retired else f"knows generation {generation} of {name} already"
             boss.tell("refused", step="order", errno=None, message=f"launcher {why}", **refusal)
             return
@@ -428,7 +438,12 @@ class Launcher:
         }
         del self._hands[one.pid]
         os.close(one.pidfd)
-        self._ended[one.key] = (facts, one.words)
+        ends = self._ended.setdefault(name, {})
+        # What is on record waits for the first of these ends or for the latest; a boss that cannot
+        # write and goes on ordering would have the others use up all descriptors.
+        if len(ends) > 1:
+            os.close(ends.popitem()[1][1])
+        ends[generation] = (facts, one.words)
         self._tell("exit", **facts)
 
     def _bury_stillborn(self, one: _Hand) -> None:

@@ -357,9 +357,9 @@ class Launcher:
         """Let it kill a hand and all that is left of it."""
         self._send({"op": "sweep", "name": name, "generation": generation})
 
-    def retire(self) -> None:
-        """Let it end as soon as it has neither hands nor exits to report."""
-        self._send({"op": "retire"})
+    def retire(self, *, over: bool = False) -> None:
+        """Let it end as soon as it has no hands; unless all is ``over``, nor exits to report."""
+        self._send({"op": "retire", "over": over})
 
     def quit(self) -> None:
         """Let it end now; its hands live on."""

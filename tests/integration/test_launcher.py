@@ -497,6 +497,43 @@ def test_a_retired_launcher_takes_no_orders_and_ends_with_its_last_hand(eye, run
         eye.launcher.forget("alpha", 1)
 
 
+def test_a_launcher_whose_crew_is_over_ends_though_no_end_was_recorded(eye):
+    eye.spawn("alpha", "true")
+    eye.end("alpha")
+
+    eye.launcher.retire(over=True)
+
+    assert eye.until(Gone).code == 0
+
+
+def test_unrecorded_ends_of_one_hand_do_not_use_up_the_descriptors(eye, shore):
+    def descriptors():
+        return sum(1 for _ in Path(f"/proc/{eye.launcher.pid}/fd").iterdir())
+
+    for generation in range(1, 3):
+        eye.spawn("alpha", "sh", "-c", f"exit {generation}", generation=generation)
+        eye.end("alpha", generation)
+    before = descriptors()
+    for generation in range(3, 9):
+        eye.spawn("alpha", "sh", "-c", f"exit {generation}", generation=generation)
+        eye.end("alpha", generation)
+
+    assert descriptors() == before
+    eye.close()
+    (second,) = shore.find()
+    second.until(Replayed)
+    told = [(e.generation, e.code) for e in second.seen if isinstance(e, Exited)]
+    assert told == [(1, 1), (8, 8)]
+    assert all(e.words >= 0 for e in second.seen if isinstance(e, Exited))
+    for generation in (1, 4, 8):
+        second.launcher.forget("alpha", generation)
+    second.close()
+
+    (third,) = shore.find()
+    third.until(Replayed)
+    assert not [event for event in third.seen if isinstance(event, Exited)]
+
+
 def test_hands_outlive_their_launcher(eye, shore, rundir):
     born = eye.spawn("alpha", "sleep", "60")
     os.kill(eye.launcher.pid, signal.SIGKILL)
