@@ -21,7 +21,7 @@ from hiod.errors import AdminError, HiodError
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 THERE = frozenset({"ready", "running", "done"})
 AT_REST = frozenset({"stopped", "failed", "done"})
@@ -98,6 +98,7 @@ def run(parsed: argparse.Namespace, view: render.figures.View) -> int:
 def _list(ask: Ask) -> int:
     chosen = selection(ask.parsed)
     reply = ask.call("list", chosen)
+    _refuse_nobody(ask, reply["hands"])
     if chosen and not reply["hands"] and not ask.parsed.json:
         sys.stderr.write("hiodctl list: no hand is meant by that; see hiodctl list\n")
         return 0
@@ -106,8 +107,27 @@ def _list(ask: Ask) -> int:
 
 
 def _names(ask: Ask) -> list[str]:
-    """Return the names of the hands that are meant, in the boss's order."""
-    return [str(row["name"]) for row in ask.call("list", selection(ask.parsed))["hands"]]
+    """Return the names of the hands that are meant, in the boss's order.
+
+    Raises:
+        Refused: none has the labels asked for.
+    """
+    rows = ask.call("list", selection(ask.parsed))["hands"]
+    _refuse_nobody(ask, rows)
+    return [str(row["name"]) for row in rows]
+
+
+def _refuse_nobody(ask: Ask, found: Sequence[Any]) -> None:
+    """Refuse to take labels that nobody has for a crew with nothing to do.
+
+    Raises:
+        Refused: labels were asked for and nothing was found.
+    """
+    labels = selection(ask.parsed).get("labels")
+    if labels and not found:
+        those = "none of these hands" if ask.parsed.names else "no hand"
+        said = ", ".join(f"{key}={value}" for key, value in labels.items())
+        raise Refused(f"{those} has {said}; see hiodctl list")
 
 
 def _status(ask: Ask) -> int:
@@ -128,6 +148,7 @@ def _status(ask: Ask) -> int:
 
 def _why(ask: Ask) -> int:
     reply = ask.call("why", selection(ask.parsed))
+    _refuse_nobody(ask, reply["hands"])
     ask.show(reply, lambda: render.hand.why(reply, ask.view, _source))
     return 0
 
@@ -188,6 +209,7 @@ def _plan(ask: Ask) -> int:
 
 def _export(ask: Ask) -> int:
     reply = ask.call("export", selection(ask.parsed))
+    _refuse_nobody(ask, reply["specs"])
     ask.show(reply, lambda: str(reply["text"]))
     return 0
 
@@ -253,6 +275,8 @@ def _change(ask: Ask, method: str, asked: Mapping[str, Any], *, removed: bool = 
     named = asked.get("name") or asked.get("spec", {}).get("name")
     chosen = {"names": [named]} if named else asked
     reply = ask.wait_for(method, dict(asked) | _waiting(ask.parsed), chosen)
+    if not named:
+        _refuse_nobody(ask, reply["hands"])
     ask.show(reply, lambda: render.changes.outcomes(reply, ask.view, removed=removed))
     return 1 if any(_went_wrong(row, ask.parsed.wait) for row in reply.get("hands", ())) else 0
 
@@ -324,6 +348,7 @@ def _scale(ask: Ask) -> int:
 
 def _signal(ask: Ask) -> int:
     reply = ask.call("signal", selection(ask.parsed) | {"signal": _signal_name(ask.parsed.signal)})
+    _refuse_nobody(ask, reply["hands"])
     return _reached(ask, reply, "signalled")
 
 
@@ -397,29 +422,51 @@ def _wait(ask: Ask) -> int:
 
     goal, timeout_s = ask.parsed.goal, ask.parsed.timeout
     reply = _look(ask)
-    if not _there(reply["hands"], goal):
+    if not _there(_awaited(ask, reply), goal):
         try:
             with progress.shown(ask, selection(ask.parsed)), Client(ask.client.path) as second:
                 asked = {"since": reply["seq"]}
                 for _ in second.call("subscribe", asked, more=True, within_s=timeout_s):
                     reply = _look(ask)
-                    if _there(reply["hands"], goal):
+                    if _there(_awaited(ask, reply), goal):
                         break
         except NoAnswer as ex:
-            late = [row for row in reply["hands"] if not _has_come(row, goal)]
+            late = [row for row in _awaited(ask, reply) if not _has_come(row, goal)]
             words = ", ".join(render.refusals.standing(row) for row in late)
             raise TimedOut(f"not {goal} within {timeout_s:g} s: {words}") from ex
-    ask.show(reply, lambda: render.changes.outcomes(reply, ask.view))
+    ask.show(reply, lambda: render.changes.waited(reply, _awaited(ask, reply), ask.view))
     return 0
 
 
 def _look(ask: Ask) -> dict[str, Any]:
+    goal = ask.parsed.goal
     try:
-        return ask.call("list", selection(ask.parsed))
+        reply = ask.call("list", selection(ask.parsed))
     except AdminError as ex:
-        if ex.code == "NoSuchHand" and ask.parsed.goal == "gone":
+        if ex.code == "NoSuchHand" and goal == "gone":
             return {"hands": [], "seq": 0}
         raise
+    if goal != "gone":
+        _refuse_nobody(ask, reply["hands"])
+    return reply
+
+
+def _awaited(ask: Ask, reply: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the hands to wait for.
+
+    A glob or a label means all there are: those that nobody wants up do not hold up the others.
+    One that is asked for by its name, or that is there alone, is waited for in earnest.
+    """
+    rows: list[Mapping[str, Any]] = list(reply["hands"])
+    if ask.parsed.goal not in ("ready", "done"):
+        return rows
+    named = set(ask.parsed.names)
+    up = [
+        row
+        for row in rows
+        if row["state"] != "stopped" or row["wanted"] == "up" or named & {row["name"], row["spec"]}
+    ]
+    return up or rows
 
 
 def _there(rows: Iterable[Mapping[str, Any]], goal: str) -> bool:

@@ -522,6 +522,65 @@ def test_wait_does_not_wait_for_what_cannot_come(ctl, toy):
     assert done.stderr == ("hiodctl wait: a is failed and stays so until started: hiodctl why a\n")
 
 
+@pytest.mark.parametrize("many", [["*"], ["-l", "tier=x"]])
+def test_wait_for_many_passes_over_those_nobody_wants_up_and_names_them(ctl, toy, many):
+    toy.answers["list"] = crew(row("a"), row("b", "stopped", wanted="down"))
+
+    done = ctl("wait", *many)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "a: ready\nnot waited for, nobody wants it up: b\n"
+
+
+@pytest.mark.parametrize("words", [["b"], ["*", "b"], ["b*"]])
+def test_wait_refuses_a_stopped_hand_that_is_named_or_alone(ctl, toy, words):
+    rows = [row("b", "stopped", wanted="down")]
+    toy.answers["list"] = crew(*rows, *([row("a")] if "*" in words else []))
+
+    done = ctl("wait", *words)
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("hiodctl wait: b is stopped and stays so until started")
+
+
+@pytest.mark.parametrize(
+    ("words", "method", "nothing"),
+    [
+        (["wait"], "list", crew()),
+        (["list"], "list", crew()),
+        (["list", "--json"], "list", crew()),
+        (["status"], "list", crew()),
+        (["restart", "--rolling"], "list", crew()),
+        (["why"], "why", {"hands": []}),
+        (["stop"], "stop", {"hands": []}),
+        (["remove"], "remove", {"hands": []}),
+        (["signal", "HUP"], "signal", {"hands": []}),
+        (["export"], "export", {"text": "", "specs": []}),
+    ],
+)
+def test_a_label_nobody_has_is_refused_as_a_name_nobody_has_is(ctl, toy, words, method, nothing):
+    toy.answers[method] = nothing
+
+    done = ctl(*words, "-l", "tier=nope")
+
+    assert done.returncode == 1
+    assert "no hand has tier=nope" in done.stdout + done.stderr
+
+
+def test_a_label_none_of_the_named_hands_has_is_said_of_these(ctl, toy):
+    toy.answers["stop"] = {"hands": []}
+
+    done = ctl("stop", "a", "-l", "tier=nope")
+
+    assert done.stderr == "hiodctl stop: none of these hands has tier=nope; see hiodctl list\n"
+
+
+def test_wait_for_gone_is_content_with_a_label_nobody_has(ctl, toy):
+    toy.answers["list"] = crew()
+
+    assert ctl("wait", "--for", "gone", "-l", "tier=nope").returncode == 0
+
+
 def test_wait_for_gone_is_content_with_a_hand_nobody_knows(ctl, toy):
     toy.answers["list"] = [crew(row("a", "stopping")), AdminError("NoSuchHand", name="a")]
     toy.news = [[happened(413, "gone")]]

@@ -25,6 +25,14 @@ def outcomes(reply: Mapping[str, Any], view: View, *, removed: bool = False) -> 
     return "".join(outcome(row, view, removed=removed) + "\n" for row in rows)
 
 
+def waited(reply: Mapping[str, Any], awaited: Iterable[Row], view: View) -> str:
+    """Return one line for each hand that was waited for, and one that names the others."""
+    names = [row["name"] for row in awaited]
+    others = [row["name"] for row in reply["hands"] if row["name"] not in names]
+    text = outcomes({"hands": awaited}, view)
+    return text + (f"not waited for, nobody wants it up: {', '.join(others)}\n" if others else "")
+
+
 UNDERWAY = frozenset({"starting", "registering", "stopping", "waiting", "backoff"})
 
 
@@ -62,13 +70,13 @@ def outcome(row: Row, view: View, *, removed: bool = False) -> str:
     if removed and row.get("changed", True):
         said = "gone"
     parts = [paint(said, STATE_PAINT.get(said), view)] if said else []
-    if row.get("changed") is False:
+    idle = row.get("changed") is False
+    if idle:
         parts.append("nothing to do")
     if row.get("pid") is not None:
         parts.append(f"pid {row['pid']}")
-    parts += _ending(row)
-    if row.get("took_s") is not None:
-        parts.append(f"took {row['took_s']:.3g} s")
+    if not idle:  # or it would be told of an earlier end
+        parts += _ending(row)
     if said not in ("ready", "running") and row.get("reason"):
         parts.append(plain(row["reason"]))
     return f"{row.get('name', '?')}: {', '.join(parts) or 'done'}"
@@ -82,6 +90,8 @@ def _ending(row: Mapping[str, Any]) -> list[str]:
         parts.append(f"signal {row['signal']}" + (" (core)" if row.get("core") else ""))
     elif row.get("code") is not None:
         parts.append(f"exit {row['code']}")
+    if row.get("took_s") is not None:
+        parts.append(f"took {row['took_s']:.3g} s")
     return parts
 
 

@@ -386,6 +386,8 @@ def test_apply_shows_changes_and_then_what_came_of_them():
         ({"name": "late", "changed": True, "how": "END", "code": 0, "took_s": 0.031}, True,
          "late: gone, by END, exit 0, took 0.031 s"),
         ({"name": "a", "changed": False, "state": "stopped"}, False, "a: stopped, nothing to do"),
+        ({"name": "a", "changed": False, "state": "stopped", "how": "KILL", "signal": 9,
+          "took_s": 10.0}, False, "a: stopped, nothing to do"),
         ({"name": "a", "state": "failed", "signal": 11, "reason": "gave up"}, False,
          "a: failed, signal 11, gave up"),
         ({"name": "a"}, False, "a: done"),
