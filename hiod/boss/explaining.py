@@ -10,9 +10,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hiod.admin import schema
+from hiod.boss.orders import ANSWER_S
 from hiod.boss.views import plan
 from hiod.rules import health, policy, words
-from hiod.rules.records import State
+from hiod.rules.records import LIVE, State
 from hiod.rules.sandbox import Sandbox, obstacle
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ def why(
         found("process", _process_words(hand, station))
         if verdict in _MEANS:
             found("so", _MEANS[verdict], *station.health.why, *_framed(station.stack))
+    found("process", _awaited_of(hand, station))
     found("memos", *_cut_off(hand, station))
     found("for", *(f"{other.name} is {stands(other)}: {other.reason}" for other in awaited))
     refused = station.refused if hand.process is None else None
@@ -215,6 +217,14 @@ def _cut_off(hand: Hand, station: Station) -> list[str]:
         f"none reaches it: its mailbox {station.addr} was removed",
         f"hiodctl restart {hand.name} makes it anew",
     ]
+
+
+def _awaited_of(hand: Hand, station: Station) -> str:
+    """Name the launcher that is to make a hand's process."""
+    if hand.process is not None or hand.state not in LIVE or station.launcher is None:
+        return ""
+    pid = station.launcher.pid
+    return f"launcher pid {pid} is to make it and has not answered; {ANSWER_S:g} s of that fail"
 
 
 _DOES = {

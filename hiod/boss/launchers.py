@@ -101,6 +101,12 @@ class Launchers:
             self._started(found)
         return found
 
+    def pass_over(self, launcher: Launcher) -> None:
+        """Have new hands made by another one; one that never said a word is ended for good."""
+        self._own = {python: one for python, one in self._own.items() if one is not launcher}
+        if not launcher.version:
+            launcher.kill()
+
     def take(self) -> Iterator[tuple[Launcher, Event]]:
         """Return what launchers said. One that is gone is let go of after its last word."""
         ready = {fd for fd, _ in self._epoll.poll(0)}

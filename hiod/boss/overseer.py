@@ -147,6 +147,7 @@ class Overseer(Bosser):
         self._dirty: set[str] = set()
         self._changed: set[str] = set()
         self._stops: dict[str, r.StopAsked] = {}
+        self._unmade: set[str] = set()  # before READY: refused once, and not waited for again
         self._late: list[str] = []  # spawned in this turn: their REG may have come before the news
         self._alarms: list[tuple[float, str]] = []
         self._signalled = around.signals
@@ -416,6 +417,8 @@ class Overseer(Bosser):
             self._stops.pop(name, None)
         after, actions = policy.step(hand, event, self.now())
         self._actions += actions
+        if isinstance(event, r.Refused) and not self.ready:
+            self._unmade.add(name)
         if isinstance(event, r.Spawned):
             self._late.append(name)
         if after is hand:
@@ -611,12 +614,16 @@ class Overseer(Bosser):
         self.wake()
 
     def _say_ready(self) -> None:
-        """Say ready once: every hand that could be started at once has its process."""
+        """Say ready once: each hand that could be started at once has its process, or failed to."""
         if self.ready or self.outcome is not None or self._order_new:
             return
-        if any(hand.state is r.State.STARTING and not hand.process for hand in self.hands.values()):
+        if any(
+            hand.state is r.State.STARTING and not hand.process and name not in self._unmade
+            for name, hand in self.hands.items()
+        ):
             return
         self.ready = True
+        self._unmade.clear()
         summary = self.summary()
         self.ledger.tell("boss.ready", summary=summary)
         self.around.notify.ready(status=summary)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from hiod.boss import adopting
 from hiod.boss.launchers import Launchers
+from hiod.boss.orders import ANSWER_S, Orders
 from hiod.errors import LauncherError, SizeError, SpawnError
 from hiod.host import finding, launching, procs
 from hiod.rules import health, specs
@@ -52,6 +53,7 @@ class Processes:
         self.launchers.cgroup = around.groups.launcher
         self._orphans = select.epoll()
         self._orphan_of: dict[int, str] = {}
+        self._orders = Orders()
         self._tidy = False  # launchers may have become idle, or are gone
         self._seek_at, self._seek_s = math.inf, SEEK_S
 
@@ -113,6 +115,7 @@ class Processes:
             station.print_to(self.log_of(hand, order))
             launcher.spawn(order, box)
             station.launcher = launcher
+            self._orders.give(launcher.id, (name, hand.generation), boss.now())
         except SpawnError as error:
             self._refuse(name, r.Refused(error.step, str(error), error.errno, error.path))
         except LauncherError as error:
@@ -151,8 +154,8 @@ class Processes:
     # ------------------------------------------------------------------ hear
 
     def next_at(self) -> float:
-        """Return when launchers are to be looked for again."""
-        return self._seek_at
+        """Return when launchers are to be looked for again, or not waited for any longer."""
+        return min(self._seek_at, self._orders.next_at())
 
     def seek(self) -> None:
         """Ask launchers that could not be asked yet; more and more seldom while there are any."""
@@ -170,6 +173,7 @@ class Processes:
         if self._boss.now() >= self._seek_at:
             self.seek()
         self._hear_launchers()
+        self._give_up_orders()
         for fd, _ in self._orphans.poll(0):
             self._hear_orphan(fd)
 
@@ -178,9 +182,8 @@ class Processes:
             match message:
                 case launching.Spawned():
                     self._hear_spawned(launcher, message)
-                case launching.Refused() if self._is_current(message.name, message.generation):
-                    refused = r.Refused(message.step, message.message, message.errno, message.path)
-                    self._refuse(message.name, refused)
+                case launching.Refused():
+                    self._hear_refused(launcher, message)
                 case launching.Exited():
                     self._hear_exited(launcher, message)
                 case launching.Stray():
@@ -203,7 +206,30 @@ class Processes:
         hand = self._boss.hands.get(name)
         return hand is not None and hand.generation == generation
 
+    def _give_up_orders(self) -> None:
+        """Take orders that a launcher does not answer for refused, and let others make hands."""
+        for ident, orders in self._orders.overdue(self._boss.now()).items():
+            launcher = self.launchers.get(ident)
+            if launcher is None:
+                continue
+            why = f"its launcher, pid {launcher.pid}, has not answered in {ANSWER_S:g} s"
+            if not launcher.version:
+                why += f': "{launcher.python}" has not become one; is it a python with hiod?'
+            for name, generation in orders:
+                if self._is_current(name, generation):
+                    self._refuse(name, r.Refused("launcher", why))
+            self.launchers.pass_over(launcher)
+
+    def _hear_refused(self, launcher: launching.Launcher, message: launching.Refused) -> None:
+        name, generation = message.name, message.generation
+        self._orders.answer(launcher.id, (name, generation), self._boss.now())
+        if self._is_current(name, generation):
+            refused = r.Refused(message.step, message.message, message.errno, message.path)
+            self._refuse(name, refused)
+
     def _hear_spawned(self, launcher: launching.Launcher, message: launching.Spawned) -> None:
+        order = (message.name, message.generation)
+        self._orders.answer(launcher.id, order, self._boss.now())
         if not self._is_current(message.name, message.generation):
             for fd in (message.pidfd, message.words):
                 if fd >= 0:
@@ -250,6 +276,7 @@ class Processes:
         """A launcher is gone: its hands live on, watched by their pidfds."""
         boss = self._boss
         alive = 0
+        self._orders.forget(launcher.id)
         # One that was killed could not do it itself.
         boss.clear(boss.around.places.runtime / "launcher" / launcher.name)
         self.tidy_soon()
@@ -278,9 +305,7 @@ class Processes:
         ordered = [
             boss.token_of(hand)
             for name, hand in boss.hands.items()
-            if hand.process is None
-            and hand.state in r.LIVE
-            and boss.station(name).launcher is launcher
+            if hand.process is None and boss.station(name).launcher is launcher
         ]
         return finding.find_hands(ordered)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import ctypes
+import errno
 import faulthandler
 import gc
 import io
@@ -200,13 +201,14 @@ class Launcher:
         if message is None or act is None:
             boss.tell("unknown", what=op)
             return
+        whose = {what: message[what] for what in ("name", "generation") if what in message}
         try:
             act(self, boss, message, fds)
         # A request that lacks what it needs is the boss's mistake and no reason to stop serving.
         except (KeyError, ValueError, TypeError, IndexError) as ex:
-            boss.tell("bad", what=op, message=f"{type(ex).__name__}: {ex}")
+            boss.tell("bad", what=op, message=f"{type(ex).__name__}: {ex}", **whose)
         except OSError as ex:
-            boss.tell("bad", what=op, message=str(ex))
+            boss.tell("bad", what=op, message=str(ex), **whose)
 
     def _hello(self, boss: door.Caller, _message: dict[str, Any], _fds: list[int]) -> None:
         boss.greeted = True
@@ -295,10 +297,14 @@ class Launcher:
         if not boss.lives():
             return
         key = _key(message)
-        given = dict(zip(message["fds"], fds, strict=True))
-        order = given["order"]
         name, generation = key
         refusal: dict[str, Any] = {"name": name, "generation": generation, "path": None}
+        if len(fds) < len(message["fds"]):
+            why = f"launcher has no descriptors left for the order of {name}"
+            boss.tell("refused", step="order", errno=errno.EMFILE, message=why, **refusal)
+            return
+        given = dict(zip(message["fds"], fds, strict=True))
+        order = given["order"]
         known = generation in self._ended.get(name, ())
         if self._retired or known or any(h.key == key for h in self._hands.values()):
             why = "retires" if self._retired else f"knows generation {generation} of {name} already"

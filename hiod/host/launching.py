@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import signal
 import socket
 import struct
 import subprocess
@@ -361,6 +362,16 @@ class Launcher:
         """Let it end as soon as it has no hands; unless all is ``over``, nor exits to report."""
         self._send({"op": "retire", "over": over})
 
+    def kill(self) -> None:
+        """End it at once, with what its interpreter has started, if this process started it.
+
+        For one that has not become a launcher: it can have no hands.
+        """
+        if self._child >= 0:
+            # Unreaped as it is, its number is still its own, and so is its group's.
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, signal.SIGKILL)
+
     def quit(self) -> None:
         """Let it end now; its hands live on."""
         self._send({"op": "quit"})
@@ -473,6 +484,8 @@ class Launcher:
 
     def _read(self, message: dict[str, Any] | None, fds: list[int]) -> Event | None:
         """Translate one packet; what is not understood is skipped, its descriptors closed."""
+        if message and message.get("op") == "bad" and message.get("what") == "spawn":
+            message |= {"op": "refused", "step": "order", "errno": None, "path": None}
         if message and message.get("op") == "busy":
             self._refusal = str(message.get("message"))
         make = _EVENTS.get(str(message.get("op"))) if message else None

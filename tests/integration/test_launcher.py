@@ -667,3 +667,23 @@ def test_a_launcher_started_by_hand_is_found(shore, rundir):
         assert eye.end("alpha").code == 0
         eye.launcher.quit()
         assert process.wait(10) == 0
+
+
+def test_an_order_that_comes_without_its_descriptors_is_refused(eye):
+    eye.spawn("alpha", "sleep", "60")
+    given = resource.prlimit(eye.launcher.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(eye.launcher.pid, resource.RLIMIT_NOFILE, (3, given[1]))
+
+    refused = eye.refusal("beta", "true")
+
+    assert (refused.step, refused.errno) == ("order", errno.EMFILE)
+    assert "no descriptors left for the order of beta" in refused.message
+    resource.prlimit(eye.launcher.pid, resource.RLIMIT_NOFILE, given)
+    eye.spawn("beta", "true", generation=2)
+
+
+def test_an_order_that_cannot_be_obeyed_is_refused(eye):
+    eye.launcher._send({"op": "spawn", "name": "beta", "generation": 1, "fds": []})
+
+    refused = eye.until(Refused, name="beta", generation=1)
+    assert (refused.step, refused.message) == ("order", "KeyError: 'order'")

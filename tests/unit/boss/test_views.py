@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -278,6 +279,18 @@ def test_why_a_hand_is_stuck_shows_its_witnesses_and_its_stack() -> None:
     assert "  …" in found["so"]
     assert "  line 9" in found["so"]
     assert "ran as" not in found
+
+
+def test_why_a_hand_has_no_process_yet_names_its_launcher() -> None:
+    station = Station("/r/m/web.uxd", launcher=SimpleNamespace(pid=77, python="/p"))
+
+    found = explain(in_state(State.STARTING).hand, station)
+
+    assert found["process"] == [
+        "launcher pid 77 is to make it and has not answered; 20 s of that fail"
+    ]
+    assert "process" not in explain(in_state(State.REGISTERING).hand, station)
+    assert "process" not in explain(in_state(State.BACKOFF).hand, station)
 
 
 @pytest.mark.parametrize(
