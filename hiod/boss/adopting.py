@@ -144,18 +144,27 @@ def hear_late(
     launcher: launching.Launcher,
     message: launching.Held | launching.Living | launching.Replayed,
 ) -> None:
-    """Take in what a launcher tells that was silent when the boss started."""
+    """Take in what a launcher tells that was silent when the boss started.
+
+    One that this boss has started tells as much, which is nothing yet.
+    """
     match message:
         case launching.Held():
             _take_back(boss, mailroom, launcher, message)
         case launching.Living():
             _rejoin(boss, launcher, message)
         case _:
-            hands = sum(one.launcher is launcher for one in boss.stations.values())
-            boss.ledger.tell("launcher.heard", launcher=launcher.id, pid=launcher.pid, hands=hands)
-            with suppress(LauncherError):
-                launcher.hold("boss", boss.memo_fd)
+            if not boss.processes.launchers.own(launcher):
+                _hear_again(boss, launcher)
             boss.processes.tidy_soon()
+
+
+def _hear_again(boss: Overseer, launcher: launching.Launcher) -> None:
+    """Say that a launcher speaks again, and let it hold what the present boss hears by."""
+    hands = sum(one.launcher is launcher for one in boss.stations.values())
+    boss.ledger.tell("launcher.heard", launcher=launcher.id, pid=launcher.pid, hands=hands)
+    with suppress(LauncherError):
+        launcher.hold("boss", boss.memo_fd)
 
 
 def _take_back(

@@ -69,6 +69,10 @@ class Launchers:
         self._known[launcher.id] = launcher
         self._epoll.register(launcher.fileno(), select.EPOLLIN)
 
+    def own(self, launcher: Launcher) -> bool:
+        """Whether this boss started that launcher."""
+        return launcher in self._own.values()
+
     def seek(self) -> tuple[bool, list[Launcher]]:
         """Ask the launchers in the directory whom nobody has asked, or who turned us away.
 

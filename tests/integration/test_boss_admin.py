@@ -242,7 +242,7 @@ def test_an_answer_has_the_event_of_the_call_before_it(crew: Boss):
     ("asked", "kinds"),
     [
         ({"events": ["hand.ready"]}, {"hand.ready"}),
-        ({"events": ["launcher.start*"]}, {"launcher.started"}),
+        ({"events": ["launcher.*"]}, {"launcher.started"}),
         ({"events": ["no.such"]}, set()),
         ({"labels": {"tier": "nowhere"}}, set()),
         ({"names": ["oneshot"]}, {"hand.added", "hand.spawned", "hand.ended"}),
