@@ -41,7 +41,7 @@ class Membership:
                 boss.feed(hand.name, r.StartAsked(by, time.time()))
         new = roster.missing(boss.roll, member)
         for hand in new:
-            boss.put(replace(hand, wanted_by=by, wanted_at=time.time()))
+            boss.put(replace(hand, wanted_by=by, wanted_at=time.time(), since=boss.now()))
             boss.station(hand.name)
             boss.note("hand.added", hand.name, by=by)
             if hand.wanted is r.Wanted.UP:

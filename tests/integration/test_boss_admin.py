@@ -230,6 +230,10 @@ def test_events_tell_what_happened_in_order(crew: Boss):
     assert kinds[:4] == ["hand.added", "hand.spawned", "hand.registered", "hand.ready"]
 
 
+def test_a_hand_that_is_not_to_start_is_at_rest_since_it_joined(crew: Boss):
+    assert crew.row("secret")["since"] >= crew.ask("about")["started"]
+
+
 def test_an_answer_has_the_event_of_the_call_before_it(crew: Boss):
     crew.ask("signal", names=["many-0"], signal="CONT")
 
