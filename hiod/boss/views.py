@@ -16,7 +16,7 @@ from hiod.admin import schema
 from hiod.admin.connection import encode
 from hiod.boss.stations import limits_of
 from hiod.rules import health, roster, specs, story, words
-from hiod.rules.policy import recent
+from hiod.rules.policy import firmer, recent
 from hiod.rules.records import State
 
 if TYPE_CHECKING:
@@ -269,8 +269,8 @@ def plan(hand: Hand, station: Station, clock: Clock) -> str | None:
         case State.BACKOFF:
             return f"start in {left:.1f} s"
         case State.STOPPING if hand.wake_at < float("inf"):
-            firmer = {"ask": "SIGTERM", "term": "SIGKILL"}.get(hand.stop_step, "SIGKILL again")
-            return f"{firmer} in {left:.1f} s unless it ends"
+            again = " again" if hand.stop_step == "kill" else ""
+            return f"SIG{firmer(hand)}{again} in {left:.1f} s unless it ends"
         case State.REGISTERING | State.STARTING if hand.wake_at < float("inf"):
             return f"a failure in {left:.1f} s unless it is ready"
         case State.DEGRADED if station.health is not None:

@@ -207,11 +207,20 @@ def test_a_hand_that_was_told_to_end_is_killed_next() -> None:
 
     life.time_comes()
     told = views.plan(life.hand, STATION, Clock(life.now, 1.5e9))
-    life.time_comes()
+    assert life.time_comes()[-1] == r.Sweep("web")
     killed = views.plan(life.hand, STATION, Clock(life.now, 1.5e9))
 
     assert told == "SIGKILL in 5.0 s unless it ends"
     assert killed == "SIGKILL again in 5.0 s unless it ends"
+
+
+def test_a_command_that_was_asked_by_sigterm_is_killed_next_and_says_so() -> None:
+    life = in_state(State.RUNNING)
+    life.feed(r.StopAsked("ann"))
+
+    told = views.plan(life.hand, STATION, Clock(life.now, 1.5e9))
+
+    assert told == "SIGKILL in 10.0 s unless it ends"
 
 
 @pytest.mark.parametrize(
