@@ -47,6 +47,7 @@ def status(reply: Row, tail: Sequence[str], view: View) -> str:
     lines = [_headline(reply, view)]
     for label, text in (
         ("Wanted", _wanted(reply, view)),
+        ("Restarts", _restarts(reply)),
         ("Process", _process(reply, view)),
         ("Doing", _doing(reply)),
         ("Says", "" if _doing(reply) else _says(reply)),
@@ -94,13 +95,17 @@ def _wanted(reply: Row, view: View) -> str:
         parts.append(f"Ready: {when(reply['ready_since'], view)} ({up})")
     elif reply.get("reason"):
         parts.append(f"Reason: {plain(reply['reason'])}")
+    return "      ".join(parts)
+
+
+def _restarts(reply: Row) -> str:
     restart = reply.get("restart") or {}
-    count = f"Restarts: {reply.get('restarts', 0)}"
+    text = str(reply.get("restarts", 0))
     if restart.get("limit") is not None:
-        count += f", {restart.get('failures', 0)} of {restart['limit']}"
+        text += f"      Failures: {restart.get('failures', 0)} of {restart['limit']}"
         if restart.get("window_s") is not None:
-            count += f" in {restart['window_s']:g} s"
-    return "      ".join([*parts, count])
+            text += f" in {restart['window_s']:g} s"
+    return text
 
 
 def _process(reply: Row, view: View) -> str:

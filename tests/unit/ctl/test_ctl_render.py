@@ -236,7 +236,8 @@ def test_status_says_all_about_a_hand_in_one_block():
 
     assert text == (
         "● sampler-1  degraded (stuck) since 03:12:22, 4 s ago           crew.d/demo.toml\n"
-        "    Wanted: up      Ready: 01:01:26 (2h11m)      Restarts: 1, 0 of 5 in 60 s\n"
+        "    Wanted: up      Ready: 01:01:26 (2h11m)\n"
+        "  Restarts: 1      Failures: 0 of 5 in 60 s\n"
         "   Process: 5102, generation 2, adopted 02:40:26, older hiod,\n"
         "            /srv/app/venv/bin/python\n"
         '     Doing: feed.py:41 Sampler.poll (19 s)       Says: "3 feeds, 1 behind"\n'
@@ -264,7 +265,8 @@ def test_status_of_a_hand_at_rest_is_short():
 
     assert hand.status(built(rest), [], PIPED) == (
         "● nightly  stopped since Wed 03:12:26, 2 d ago\n"
-        "    Wanted: down by alice      Reason: stopped (END)      Restarts: 0\n"
+        "    Wanted: down by alice      Reason: stopped (END)\n"
+        "  Restarts: 0\n"
         "     Memos: in 3\n"
         "      Next: started again at 03:12:30\n"
         "    Deaths: Wed 03:12:26 exit 3: x, asked by alice\n"
