@@ -451,13 +451,13 @@ def _look(ask: Ask) -> dict[str, Any]:
     return reply
 
 
-def _awaited(ask: Ask, reply: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def _awaited(ask: Ask, reply: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the hands to wait for.
 
     A glob or a label means all there are: those that nobody wants up do not hold up the others.
     One that is asked for by its name, or that is there alone, is waited for in earnest.
     """
-    rows: list[Mapping[str, Any]] = list(reply["hands"])
+    rows: list[dict[str, Any]] = reply["hands"]
     if ask.parsed.goal not in ("ready", "done"):
         return rows
     named = set(ask.parsed.names)
