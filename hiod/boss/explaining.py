@@ -71,7 +71,7 @@ def why(
             found("so", _MEANS[verdict], *station.health.why, *_framed(station.stack))
     found("process", _awaited_of(hand, station))
     found("memos", *_cut_off(hand, station))
-    found("for", *(f"{other.name} is {stands(other)}: {other.reason}" for other in awaited))
+    found("for", *(_stands_as(other) for other in awaited))
     refused = station.refused if hand.process is None else None
     unmade = refused.message if refused is not None else _unmade(hand)
     if unmade:
@@ -114,10 +114,16 @@ def stands(hand: Hand) -> str:
     return "in backoff" if hand.state is State.BACKOFF else str(hand.state)
 
 
+def _stands_as(hand: Hand) -> str:
+    """Say how a hand stands and why, where that says more."""
+    text = f"{hand.name} is {stands(hand)}"
+    return text if hand.reason == stands(hand) else f"{text}: {hand.reason}"
+
+
 def _summary(hand: Hand, clock: Clock, awaited: Sequence[Hand]) -> str:
     """Answer in a sentence or two."""
     rule, count = hand.spec.restart, len(hand.failures)
-    text = f"{hand.name} is {stands(hand)}: {hand.reason}"
+    text = _stands_as(hand)
     match hand.state:
         case State.FAILED if count > rule.limit:
             text = (

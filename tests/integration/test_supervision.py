@@ -362,4 +362,4 @@ def test_one_that_died_lately_is_explained_unasked_though_it_is_up_again(shared)
     (why,) = shared.ask("why")["hands"]
 
     assert why["name"] == "p"
-    assert why["summary"] == "p is running: running; 1 failure in the last 60 s (limit 5)"
+    assert why["summary"] == "p is running; 1 failure in the last 60 s (limit 5)"
