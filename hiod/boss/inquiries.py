@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from hiod.admin import schema
 from hiod.boss import explaining, views
+from hiod.boss.ledger import reading
 from hiod.boss.subscribers import Subscriber, Subscribers
 from hiod.errors import AdminError, ConfigError
 from hiod.rules import records as r
@@ -114,9 +115,10 @@ class Inquiries:
         """Answer one request.
 
         Raises:
-            AdminError: what it asks for is not there.
+            AdminError: what it asks for is not there, or cannot be read.
         """
-        getattr(self, f"_do_{request.method}")(request)
+        with reading():
+            getattr(self, f"_do_{request.method}")(request)
 
     # ------------------------------------------------------------------ who is meant
 

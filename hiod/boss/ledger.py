@@ -2,28 +2,42 @@
 
 Decides when a turn is on record and what happens while the disk refuses. Leaves how rows lie to
 ``host.store``. Invariants: event numbers only grow; what could not be written waits for the next
-turn, bounded, and is said once, loudly.
+turn, bounded, and is said once, loudly; so is that what was written cannot be read.
 """
 
 from __future__ import annotations
 
 import fnmatch
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from hiod.errors import StoreError
+from hiod.errors import AdminError, StoreError
 from hiod.host.store import SavedDeath, SavedEvent, Turn
 from hiod.rules import keeping
 from hiod.rules.story import STORY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from hiod.host.store import Store
     from hiod.rules.records import Hand
     from hiod.rules.roster import Member
+
+
+@contextmanager
+def reading() -> Iterator[None]:
+    """Refuse who asks for what is on record, in this block, if the disk does not give it.
+
+    Raises:
+        AdminError: Unavailable, with the store's reason.
+    """
+    try:
+        yield
+    except StoreError as error:
+        raise AdminError("Unavailable", state=f"store: {error}", after_s=None) from error
 
 
 class Ledger:
@@ -52,6 +66,7 @@ class Ledger:
         self.tallies = dict(tallies)
         self.fault = ""
         self.watchers: list[Callable[[dict[str, Any]], None]] = []
+        self._unread = ""  # why the disk does not give what is on record
         self._tell_journal = tell
         self._boot_id = boot_id
         self._events_keep = events_keep
@@ -66,7 +81,11 @@ class Ledger:
 
     @property
     def first(self) -> int:
-        """Number of the earliest event still kept; 0 when there is none."""
+        """Number of the earliest event still kept; 0 when there is none.
+
+        Raises:
+            StoreError: what is on record cannot be read.
+        """
         waiting = self._turn.events
         return self.store.first_event() or (waiting[0][0] if waiting else 0)
 
@@ -151,6 +170,9 @@ class Ledger:
             limit: so many at most.
             names: of these kinds or globs only; empty: all.
             hands: of these hands only; None: all, and those of no hand.
+
+        Raises:
+            StoreError: what is on record cannot be read.
         """
         kinds = [name for name in STORY if any(fnmatch.fnmatchcase(name, one) for one in names)]
         if (names and not kinds) or (hands is not None and not hands):
@@ -163,10 +185,21 @@ class Ledger:
         return kept[-limit:] if since is None else kept[:limit]
 
     def deaths(self, name: str, *, limit: int) -> list[SavedDeath]:
-        """Return how a hand ended before, the latest first, what waits to be written included."""
+        """Return how a hand ended before, the latest first, what waits to be written included.
+
+        Of what cannot be read there is nothing: who asks how a hand stands is to hear the rest.
+        """
         waiting = [SavedDeath(own, at, _text(row)) for own, at, row in self._turn.deaths]
         mine = [one for one in reversed(waiting) if one.hand == name]
-        return [*mine, *self.store.deaths(name, limit=limit)][:limit]
+        try:
+            mine += self.store.deaths(name, limit=limit)
+        except StoreError as error:
+            if self._unread != str(error):
+                self._unread = str(error)
+                self.tell("store.read_refused", why=self._unread)
+        else:
+            self._unread = ""
+        return mine[:limit]
 
     def once_written(self, act: Callable[[], None]) -> None:
         """Do this as soon as the present turn is on record, and not before."""

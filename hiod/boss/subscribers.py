@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from hiod.admin import schema
 from hiod.boss import views
+from hiod.boss.ledger import reading
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -68,7 +69,8 @@ class Subscriber:
         """Tell the next page of what was missed, if anything was."""
         if not self._behind:
             return
-        kept = self._ledger.events(since=self._told, limit=PAGE)
+        with reading():
+            kept = self._ledger.events(since=self._told, limit=PAGE)
         self._behind = len(kept) == PAGE
         seq = kept[-1].seq if self._behind else self._ledger.seq
         gap = (kept[0].seq if kept else seq + 1) > self._told + 1

@@ -364,6 +364,13 @@ STORY: dict[str, Told] = {
         "state cannot be written: {why}; the crew is kept running, changes are refused",
         "The state database refuses to be written, usually because the disk is full.",
     ),
+    "store.read_refused": Told(
+        "error",
+        "5b0c8f6a6f2e4d0fb1a7d3f2c9e4867b",
+        "state cannot be read: {why}; earlier ends and events are not shown",
+        "The state database cannot be read: the disk fails, or somebody changed the file. The crew is"
+        " kept running; hiodctl status and why show what the boss knows without it.",
+    ),
     "store.recovered": Told(
         "info",
         "d2b577ff6c4a4d9a97f1e0070422a0bb",

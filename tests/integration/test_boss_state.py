@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from typing import TYPE_CHECKING
 
@@ -143,3 +144,17 @@ def test_files_that_were_broken_meanwhile_hurt_no_adopted_hand_and_are_told_of(c
         name: row["pid"] for name, row in before.items()
     }
     changed.crew(CREW)
+
+
+def test_hands_are_shown_though_the_database_cannot_be_read(boss: Boss):
+    boss.add("late", command=["sleep", "600"])
+    boss.change("restart", "late", wait="ready")
+    again(boss, "kept")  # the next one has read what it needs, and no more
+    os.truncate(boss.state / "hiod.db", 0)
+
+    (told,) = boss.ask("why", names=["late"])["hands"]
+
+    assert told["name"] == "late"
+    assert boss.ask("status", name="late")["state"] == "running"
+    assert "state cannot be read" in boss.log()
+    assert "admin.fault" not in boss.log()
