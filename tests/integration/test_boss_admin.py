@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -231,7 +232,11 @@ def test_events_tell_what_happened_in_order(crew: Boss):
 
 
 def test_a_hand_that_is_not_to_start_is_at_rest_since_it_joined(crew: Boss):
-    assert crew.row("secret")["since"] >= crew.ask("about")["started"]
+    (joined,) = call(crew, "events", since=0, events=["hand.added"], names=["secret"]).events
+
+    at_rest = datetime.fromisoformat(crew.row("secret")["since"])
+
+    assert abs(at_rest - datetime.fromisoformat(joined.at)) < timedelta(seconds=30)
 
 
 def test_an_answer_has_the_event_of_the_call_before_it(crew: Boss):
