@@ -168,11 +168,18 @@ def _span(seconds: float) -> str:
     return f"{seconds:.1f} s"
 
 
+_DUMP = "(most recent call first)"
+_TRACEBACK = "Traceback (most recent call last)"
 _IMPORTERS = ('File "<frozen importlib', "importlib/__init__.py", "/hiod/hand/main.py")
 
 
 def _own_frames(text: str) -> list[str]:
-    """Return the end of a traceback without the frames of whoever imported and ran the doers."""
+    """Return what says most of last words: the inner end of their traceback or stack dump.
+
+    The frames of whoever imported and ran the doers are left out.
+    """
+    if _DUMP in text and _TRACEBACK not in text:
+        return _innermost(text)
     lines: list[str] = []
     skip = False
     for line in text.strip().splitlines():
@@ -182,7 +189,7 @@ def _own_frames(text: str) -> list[str]:
         if not skip:
             lines.append(line)
     if len(lines) > 1 and not any(line.startswith("  ") for line in lines):
-        lines = [line for line in lines if not line.startswith("Traceback ")]
+        lines = [line for line in lines if not line.startswith(_TRACEBACK)]
     return ["…", *lines[-STACK_LINES:]] if len(lines) > STACK_LINES else lines
 
 
@@ -198,12 +205,16 @@ _MEANS = {
 
 
 def _framed(stack: str) -> list[str]:
+    return [f"  {line}" for line in _innermost(stack)]
+
+
+def _innermost(stack: str) -> list[str]:
     """Return the frames of a dump that say most: the innermost ones come first in it."""
     lines = [f'File "{file}", line {line} in {name}' for file, line, name in words.frames(stack)]
     lines = lines or words.innermost(stack)
     if len(lines) > STACK_LINES:
         lines = [*lines[:STACK_LINES], "…"]
-    return [f"  {line}" for line in lines]
+    return lines
 
 
 def _beat_words(hand: Hand, station: Station, clock: Clock) -> str:

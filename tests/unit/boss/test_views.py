@@ -270,6 +270,17 @@ def test_why_a_hand_is_gone_names_its_death_and_how_it_ran() -> None:
     assert found["waits"] == ["for it: mail"]
 
 
+def test_of_a_stack_that_was_kept_with_a_death_the_innermost_frames_are_shown() -> None:
+    deep = [f'  File "/srv/app/feed.py", line {line} in step{line}' for line in range(40)]
+    dump = "\n".join(["Current thread 0x00007f (most recent call first):", *deep])
+    last = views.death(death(signal=9, asked_by="hiod: silent", words=dump))
+
+    found = explain(in_state(State.FAILED).hand, STATION, deaths=[last])["last"]
+
+    assert found[1] == '  File "/srv/app/feed.py", line 0 in step0'
+    assert found[-1] == "  …"
+
+
 def test_why_a_hand_is_stuck_shows_its_witnesses_and_its_stack() -> None:
     hand = in_state(State.DEGRADED).hand
     station = Station("/r/m/web.uxd")
