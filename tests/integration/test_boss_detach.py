@@ -100,6 +100,23 @@ def test_what_hands_print_has_a_file_each_and_status_says_which(daemon: Boss):
     assert daemon.ask("status", name="speaker")["log"] == str(path)
 
 
+def test_its_log_and_its_hands_can_be_copied_and_emptied_while_they_write(daemon: Boss):
+    """As logrotate's copytruncate does: who kept an offset of his own would leave a hole."""
+    talks = "while :; do echo a line; sleep 0.02; done"
+    daemon.add("chatter", command=["sh", "-c", talks], env={"PATH": "/usr/bin:/bin"}, wait=None)
+    folder = daemon.state / "log"
+    said = folder / "chatter.log"
+    wait_until(lambda: said.exists() and said.stat().st_size > 80)
+
+    for path in folder.iterdir():
+        os.truncate(path, 0)
+    daemon.change("restart", "bare", wait="ready")
+
+    wait_until(said.read_text)
+    assert set(said.read_text().splitlines()) == {"a line"}
+    assert "hand.ready" in [one["event"] for one in log_of(daemon)]
+
+
 def test_a_second_one_says_who_is_there(daemon: Boss):
     ended = detach(daemon)
 
