@@ -44,6 +44,8 @@ def adopt(boss: Overseer, found: Survey) -> frozenset[str]:
         boss.put(hand)
     for name, launcher_id in findings.adopted.items():
         _take_over(boss, found, name, launcher_id)
+    unseen = [boss.hands[name] for name, ended in findings.ended.items() if ended is None]
+    boss.processes.sweep_left(unseen)  # its launcher, which would have done it, died as well
     for name, ended in findings.ended.items():
         _mourn(boss, found, name, ended)
     for one in findings.unknown:

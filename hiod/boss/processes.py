@@ -20,12 +20,12 @@ from hiod.boss import adopting
 from hiod.boss.launchers import Launchers
 from hiod.boss.orders import ANSWER_S, Orders
 from hiod.errors import LauncherError, SizeError, SpawnError
-from hiod.host import finding, launching, procs
+from hiod.host import finding, launching, procs, sweeping
 from hiod.rules import health, specs
 from hiod.rules import records as r
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from hiod.boss.mailroom import Mailroom
     from hiod.boss.overseer import Overseer
@@ -144,12 +144,37 @@ class Processes:
 
     def sweep(self, name: str) -> None:
         """Kill a hand's process and let its launcher sweep what is left of it."""
-        station = self._boss.station(name)
+        station, hand = self._boss.station(name), self._boss.hands[name]
+        if station.launcher is None:
+            # While its parents live, who went into another session is still found by them.
+            sweeping.sweep(self._source(hand))
         self.signal(name, signal.SIGKILL)
         self._boss.around.groups.kill(name)
         if station.launcher is not None:
             with suppress(LauncherError):
-                station.launcher.sweep(name, self._boss.hands[name].generation)
+                station.launcher.sweep(name, hand.generation)
+
+    def sweep_left(self, hands: Iterable[r.Hand]) -> None:
+        """Kill what is left of hands that have ended and have no launcher to sweep them."""
+        sources = []
+        for hand in hands:
+            self._boss.around.groups.kill(hand.name)
+            sources += self._source(hand)
+        for one in sweeping.sweep(sources):
+            self._boss.ledger.tell(
+                "launcher.stray",
+                pid=one.process.pid,
+                comm=one.comm,
+                left_by=one.name,
+                how=one.how,
+            )
+
+    def _source(self, hand: r.Hand) -> list[sweeping.Source]:
+        """Return what tells those that come from a hand's process; nothing if it has none."""
+        if hand.process is None:
+            return []
+        token = self._boss.token_of(hand)
+        return [sweeping.Source(hand.name, hand.generation, token, hand.process)]
 
     # ------------------------------------------------------------------ hear
 
@@ -174,8 +199,7 @@ class Processes:
             self.seek()
         self._hear_launchers()
         self._give_up_orders()
-        for fd, _ in self._orphans.poll(0):
-            self._hear_orphan(fd)
+        self._hear_orphans([fd for fd, _ in self._orphans.poll(0)])
 
     def _hear_launchers(self) -> None:
         for launcher, message in self.launchers.take():
@@ -192,6 +216,7 @@ class Processes:
                         pid=message.pid,
                         comm=message.comm,
                         left_by=message.name or "an unknown hand",
+                        how=sweeping.ENDED if message.name else "left alone",
                     )
                 case launching.Held() | launching.Living() | launching.Replayed():
                     adopting.hear_late(self._boss, self._mailroom, launcher, message)
@@ -317,6 +342,7 @@ class Processes:
         if station.words is None:
             station.words = finding.find_words(process)
         if station.pidfd is None:
+            self.sweep_left([self._boss.hands[name]])
             self._boss.feed(name, r.Exited(r.End(at_wall=time.time())))
             return
         self._orphan_of[station.pidfd] = name
@@ -328,11 +354,15 @@ class Processes:
         if pidfd is not None and self._orphan_of.pop(pidfd, None) is not None:
             self._orphans.unregister(pidfd)
 
-    def _hear_orphan(self, fd: int) -> None:
-        self._orphans.unregister(fd)
-        name = self._orphan_of.pop(fd)
-        self._boss.around.groups.kill(name)  # what it left has no launcher to be swept by
-        self._ended(name, r.End(at_wall=time.time()))
+    def _hear_orphans(self, fds: Iterable[int]) -> None:
+        """Take in the ends of hands without a launcher; what they left, nobody else sweeps."""
+        names = []
+        for fd in fds:
+            self._orphans.unregister(fd)
+            names.append(self._orphan_of.pop(fd))
+        self.sweep_left(self._boss.hands[name] for name in names)
+        for name in names:
+            self._ended(name, r.End(at_wall=time.time()))
 
     # ------------------------------------------------------------------ launchers
 

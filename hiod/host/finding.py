@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 BIRTH_LOOKS, BIRTH_S = 100, 0.001
 """How often, and how many seconds apart, one looks again while a hand is being born."""
 
+TOKEN_MOST_BYTES = 1024
+"""No token is longer; whoever has such a memfd may have written to it."""
+
 
 def find_hands(tokens: Collection[str]) -> dict[str, ProcessId]:
     """Look for living hands of which no launcher can tell any more, by their tokens.
@@ -50,16 +53,16 @@ def _look_for(tokens: Collection[str]) -> tuple[dict[str, ProcessId], bool]:
         pid = int(entry)
         try:
             leads = os.getsid(pid) == pid
-            token = _token(pid)
+            its = token(pid)
             process = procs.identify(pid)
-            if not token and not leads:
+            if not its and not leads:
                 # Forked and not yet in a session of its own.
                 name = Path(f"/proc/{entry}/comm").read_bytes().strip()
                 unborn |= name == packets.LAUNCHER and _is_orphan(pid)
         except OSError:
             continue  # it has ended, or is not ours to look at
-        if token in tokens and leads and process is not None and procs.alive(process):
-            found[token] = process
+        if its in tokens and leads and process is not None and procs.alive(process):
+            found[its] = process
     return found, unborn
 
 
@@ -69,7 +72,7 @@ def _is_orphan(pid: int) -> bool:
     return leader is None or not procs.alive(leader)
 
 
-def _token(pid: int) -> str:
+def token(pid: int) -> str:
     """Return the token of the hand that a process is or comes from; "" for any other."""
     folder = f"/proc/{pid}/fd"
     with contextlib.suppress(OSError):
@@ -77,8 +80,11 @@ def _token(pid: int) -> str:
         if mark:
             return rest.removesuffix(" (deleted)")
     with contextlib.suppress(OSError):
-        if packets.TOKENS in os.readlink(f"{folder}/{packets.TOKEN_FD}"):  # noqa: PTH115 - as above
-            return Path(f"{folder}/{packets.TOKEN_FD}").read_text(encoding="utf-8")
+        path = f"{folder}/{packets.TOKEN_FD}"
+        # Only a memfd: a FIFO of that name would be waited for, and it may be anybody's.
+        if os.readlink(path).startswith(f"/memfd:{packets.TOKENS}"):  # noqa: PTH115 - as above
+            with Path(path).open("rb") as memfd:
+                return memfd.read(TOKEN_MOST_BYTES).decode(errors="replace")
     return ""
 
 

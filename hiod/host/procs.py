@@ -29,6 +29,7 @@ __all__ = [
     "Watch",
     "alive",
     "boot_id",
+    "descendants",
     "descends",
     "identify",
     "open_pidfd",
@@ -296,7 +297,7 @@ class Watch:
         if not alive(process_id):
             return []
         found: list[Relative] = []
-        for pid in (process_id.pid, *_descendants(process_id.pid, self.TREE_MOST)):
+        for pid in (process_id.pid, *descendants(process_id.pid, self.TREE_MOST)):
             try:
                 process = psutil.Process(pid)
                 found.append(Relative(pid, process.ppid(), process.name()))
@@ -335,7 +336,7 @@ class Watch:
             fds = _fds(process_id.pid)
             frozen = _frozen(process_id.pid)
             if _lists_children():
-                for pid in _descendants(process_id.pid, self.TREE_MOST):
+                for pid in descendants(process_id.pid, self.TREE_MOST):
                     relative = _stat(pid)
                     if relative is not None and relative.status not in ENDED:
                         tree[pid, relative.started_at] = relative.cpu_s
@@ -398,7 +399,7 @@ def _stat(pid: int) -> Stat | None:
     )
 
 
-def _descendants(pid: int, most: int) -> list[int]:
+def descendants(pid: int, most: int) -> list[int]:
     """Return living descendants, parents first; of a tree that changes, those that were found."""
     found: list[int] = []
     todo = [pid]

@@ -114,8 +114,8 @@ STORY: dict[str, Told] = {
     "launcher.stray": Told(
         "warning",
         "b9b2ee733c564859a7724ce2ac78119b",
-        "process {pid} ({comm}) was left behind by {left_by}; ended",
-        "A process outlived the hand that made it and was ended.",
+        "process {pid} ({comm}) was left behind by {left_by}; {how}",
+        "A process outlived the hand that made it. It was ended, unless it runs as a user whose processes the boss may not signal, or nobody knows whose it was: end it by hand then.",
     ),
     "process.unknown": Told(
         "warning",

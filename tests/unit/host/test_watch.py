@@ -19,7 +19,7 @@ def _no_processes(monkeypatch) -> None:
     monkeypatch.setattr(procs, "_stat", lambda pid: stat)
     monkeypatch.setattr(procs, "_fds", lambda pid: 3)
     monkeypatch.setattr(procs, "_frozen", lambda pid: False)
-    monkeypatch.setattr(procs, "_descendants", lambda pid, most: [])
+    monkeypatch.setattr(procs, "descendants", lambda pid, most: [])
 
 
 def process(number: int) -> ProcessId:
