@@ -45,19 +45,23 @@ def bind_admin(path: Path) -> socket.socket:
     Raises:
         PlaceError: it cannot be bound.
     """
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-    before = os.umask(0o117)
-    try:
-        path.unlink(missing_ok=True)
-        listener.bind(str(path))
-    except OSError as error:
-        listener.close()
-        raise PlaceError(f"cannot bind {path}: {error.strerror}") from error
-    finally:
-        os.umask(before)
-    with contextlib.suppress(KeyError, PermissionError):
-        os.chown(path, -1, grp.getgrnam(GROUP).gr_gid)
-    listener.listen(BACKLOG)
+    with contextlib.ExitStack() as undo:
+        try:
+            listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+            undo.callback(listener.close)
+            before = os.umask(0o117)
+            try:
+                path.unlink(missing_ok=True)
+                listener.bind(str(path))
+            finally:
+                os.umask(before)
+            # Where there is no such group, or it is not ours to give to, the socket is its owner's.
+            with contextlib.suppress(KeyError, OSError):
+                os.chown(path, -1, grp.getgrnam(GROUP).gr_gid)
+            listener.listen(BACKLOG)
+        except OSError as error:
+            raise PlaceError(f"cannot bind {path}: {error.strerror or error}") from error
+        undo.pop_all()
     return listener
 
 
@@ -71,7 +75,7 @@ def bind_boss(path: Path) -> int:
         path.unlink(missing_ok=True)
         return bindMailbox(str(path)).detach()
     except OSError as error:
-        raise PlaceError(f"cannot bind {path}: {error.strerror}") from error
+        raise PlaceError(f"cannot bind {path}: {error.strerror or error}") from error
 
 
 class Doors:

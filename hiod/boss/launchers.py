@@ -11,10 +11,10 @@ from __future__ import annotations
 import resource
 import select
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hiod.errors import LauncherError, SpawnError
+from hiod.host import launching
 from hiod.host.launching import Gone, Launcher
 
 if TYPE_CHECKING:
@@ -79,9 +79,12 @@ class Launchers:
         Returns:
             Whether there were any, and those that are spoken to from now on.
         """
-        there = {path.stem for path in Path(self._runtime, "launcher").glob("*.sock")}
-        strangers = there - self._known.keys()
-        found = Launcher.find(self._runtime, only=strangers) if strangers else []
+        try:
+            there = {path.stem for path in launching.sockets(self._runtime)}
+            strangers = there - self._known.keys()
+            found = Launcher.find(self._runtime, only=strangers) if strangers else []
+        except OSError:
+            return True, []  # out of reach, or no descriptor to ask with: they are sought again
         for launcher in found:
             self.have(launcher)
         return bool(strangers), found

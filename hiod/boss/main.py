@@ -253,6 +253,11 @@ def _detach(where: Places, locks: places.Locks) -> _Told:
     """Become a daemon; the process that was started waits for its word, says it and ends."""
     from daemon import DaemonContext  # noqa: PLC0415 - only a detached boss needs it
 
+    path = where.logs / "hiod.log"
+    try:
+        log = path.open("ab", buffering=0)
+    except OSError as error:
+        raise places.PlaceError(f"cannot open {path}: {error.strerror}") from error
     reader, writer = os.pipe()
     if os.fork() > 0:
         os.close(writer)
@@ -262,7 +267,6 @@ def _detach(where: Places, locks: places.Locks) -> _Told:
             _complain(text)
         os._exit(int(code) if code else FAILED)
     os.close(reader)
-    log = (where.logs / "hiod.log").open("ab", buffering=0)
     context = DaemonContext(
         detach_process=True,
         files_preserve=[writer, log, *locks.fds()],

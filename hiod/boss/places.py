@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import stat
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -26,6 +27,7 @@ PATH_BYTES = 107
 """Longest path of a Unix socket on Linux (``sun_path`` less its NUL)."""
 LOCK = "boss.lock"
 """The lock's name, in each of its directories."""
+_LOCK_FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 NAME_CHARS = 45
 """Longest name of a hand: 40 characters and a number."""
 
@@ -121,7 +123,10 @@ class Places:
                     f"cannot make directory {folder}: {error.strerror}; "
                     "choose others with --runtime-dir and --state-dir, or make it for this user"
                 ) from error
-            seen = folder.stat()
+            try:
+                seen = folder.stat()
+            except OSError as error:  # somebody clears up while we make
+                raise PlaceError(f"cannot use directory {folder}: {error.strerror}") from error
             if seen.st_uid not in {0, os.getuid()} or seen.st_mode & stat.S_IWOTH:
                 raise PlaceError(
                     f"directory {folder} belongs to uid {seen.st_uid} with mode "
@@ -186,7 +191,9 @@ class Locks:
 
     def _take(self, path: Path, what: Path) -> int:
         try:
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            if os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode):
+                raise PlaceError(f"cannot lock {path}: it is no regular file; remove it")
+            fd = os.open(path, _LOCK_FLAGS, 0o600)
         except OSError as error:
             raise PlaceError(f"cannot open lock {path}: {error.strerror}") from error
         try:
@@ -198,8 +205,7 @@ class Locks:
                 f"another boss (pid {holder}) has {what}; stop it first, "
                 "or give this one other directories with --runtime-dir and --state-dir"
             ) from None
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+        _sign(fd)
         return fd
 
     def fds(self) -> list[int]:
@@ -224,8 +230,7 @@ class Locks:
     def sign(self) -> None:
         """Write this process's pid into the locks: a daemon has another than its parent had."""
         for fd in self._fds.values():
-            os.ftruncate(fd, 0)
-            os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+            _sign(fd)
 
     def close(self) -> None:
         """Give the locks back."""
@@ -256,9 +261,16 @@ def clear(path: Path) -> str:
     return ""
 
 
+def _sign(fd: int) -> None:
+    """Write this process's pid into a lock, if the disk has room: it is held without that, too."""
+    with suppress(OSError):
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+
+
 def _is_at(fd: int, path: Path) -> bool:
     """Say whether an open file is what its path leads to."""
     try:
-        return os.path.samestat(os.fstat(fd), path.stat())
+        return os.path.samestat(os.fstat(fd), path.lstat())
     except OSError:
         return False

@@ -168,6 +168,12 @@ class Gone(Event):
     """It lives, and has another boss."""
 
 
+def sockets(runtime_dir: str) -> list[Path]:
+    """Return the sockets of a runtime directory's launchers, and nothing else that lies there."""
+    found = Path(runtime_dir, "launcher").glob("*.sock")
+    return sorted(path for path in found if path.is_socket())
+
+
 class Launcher:
     """One launcher process, seen by a boss.
 
@@ -268,23 +274,32 @@ class Launcher:
         Args:
             runtime_dir: the boss's.
             only: the ids to look for, all if None.
+
+        Raises:
+            OSError: there is no descriptor left to ask one with; then none is asked.
         """
         found = []
-        for path in sorted(Path(runtime_dir, "launcher").glob("*.sock")):
-            if only is not None and path.stem not in only:
-                continue
-            sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
-            sock.setblocking(False)
-            try:
-                sock.connect(str(path))
-                raw = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-            except ConnectionRefusedError:
-                sock.close()
-                path.unlink(missing_ok=True)  # nobody listens nor ever will: ids are not reused
-            except OSError:
-                sock.close()  # gone between listing and connecting, or its door is crowded
-            else:
-                found.append(cls(path.stem, sock, pid=struct.unpack("3i", raw)[0]))
+        with contextlib.ExitStack() as undo:
+            for path in sockets(runtime_dir):
+                if only is not None and path.stem not in only:
+                    continue
+                sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
+                sock.setblocking(False)
+                try:
+                    sock.connect(str(path))
+                    raw = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+                except ConnectionRefusedError:
+                    sock.close()
+                    # Nobody listens nor ever will: ids are not reused. One that stays is harmless.
+                    with contextlib.suppress(OSError):
+                        path.unlink()
+                except OSError:
+                    sock.close()  # gone between listing and connecting, or its door is crowded
+                else:
+                    one = cls(path.stem, sock, pid=struct.unpack("3i", raw)[0])
+                    undo.callback(one.close)
+                    found.append(one)
+            undo.pop_all()
         return found
 
     def __repr__(self) -> str:
@@ -424,11 +439,18 @@ class Launcher:
         if not self._connected:
             raise LauncherError(f"launcher {self.id} (pid {self.pid}) is gone")
         payload = packets.pack(message)
+        if not self._unsent and self._sent(payload, fds):
+            return
+        copies: list[int] = []
+        try:
+            copies.extend(map(os.dup, fds))
+        except OSError as ex:
+            packets.discard(copies)
+            why = f"launcher {self.id} (pid {self.pid}) cannot be told now: {ex.strerror}"
+            raise LauncherError(why) from ex
         if not self._unsent:
-            if self._sent(payload, fds):
-                return
             self._epoll.modify(self._sock, select.EPOLLIN | select.EPOLLOUT)
-        self._unsent.append((payload, [os.dup(fd) for fd in fds]))
+        self._unsent.append((payload, copies))
 
     def _sent(self, payload: bytes, fds: Sequence[int]) -> bool:
         """Whether this is off our hands: sent, or pointless because nobody is there."""

@@ -177,8 +177,9 @@ def test_a_runtime_directory_that_another_boss_has_taken_is_left_to_it(
     assert boss.row("hand")["pid"] == pid
 
 
+@pytest.mark.parametrize("name", ["boss.uxd", "admin.sock"])
 def test_a_door_that_cannot_be_bound_for_want_of_descriptors_is_tried_again(
-    bosses: Callable[[], Boss],
+    bosses: Callable[[], Boss], name: str
 ) -> None:
     boss = bosses().start()
     pid = collector(boss, "hand")
@@ -191,16 +192,39 @@ def test_a_door_that_cannot_be_bound_for_want_of_descriptors_is_tried_again(
     for client in crowd:
         client.call("ping", {})
 
-    (boss.runtime / "boss.uxd").unlink()
-    why = f"cannot bind {boss.runtime / 'boss.uxd'}: Too many open files"
+    (boss.runtime / name).unlink()
+    why = f"cannot bind {boss.runtime / name}: Too many open files"
     wait_until(lambda: why in boss.log())
 
     resource.prlimit(own, resource.RLIMIT_NOFILE, before)
-    boss.event("boss.door_gone", path=str(boss.runtime / "boss.uxd"), how="bound again")
+    wait_until(lambda: answers(boss))
+    boss.event("boss.door_gone", path=str(boss.runtime / name), how="bound again")
     for client in crowd:
         client.close()
     assert boss.row("hand")["pid"] == pid
     assert boss.change("stop", "hand", wait="gone")[0]["how"] == "END"
+
+
+def test_a_lock_that_is_removed_while_its_disk_is_full_is_taken_again(
+    bosses: Callable[..., Boss],
+) -> None:
+    boss, other = bosses(), bosses("other")
+    boss.start()
+    pid = collector(boss, "hand")
+    own = boss.process.pid
+    before = resource.prlimit(own, resource.RLIMIT_FSIZE)
+    resource.prlimit(own, resource.RLIMIT_FSIZE, (0, before[1]))
+
+    lock = boss.runtime / "boss.lock"
+    lock.unlink()
+    wait_until(lock.exists)
+
+    assert boss.row("hand")["pid"] == pid
+    resource.prlimit(own, resource.RLIMIT_FSIZE, before)
+    other.runtime = boss.runtime
+    assert other.launch().wait(20) == 1
+    other.process = None
+    assert f"another boss (pid unknown) has {boss.runtime}" in other.log()
 
 
 def test_an_admin_socket_of_systemds_is_left_to_it_wherever_it_is(

@@ -331,6 +331,63 @@ def test_directories_that_cannot_be_made_or_written_are_named(bosses: Callable[[
     assert not list(closed.iterdir())
 
 
+@pytest.mark.parametrize("flags", [(), ("--detach",)], ids=["foreground", "detached"])
+@pytest.mark.parametrize("lock", ["a fifo", "a link", "a directory"])
+def test_a_lock_that_is_no_file_is_named(
+    bosses: Callable[[], Boss], flags: tuple[str, ...], lock: str
+):
+    boss = bosses()
+    boss.runtime.mkdir()
+    path = boss.runtime / "boss.lock"
+    if lock == "a fifo":
+        os.mkfifo(path)
+    elif lock == "a link":
+        path.symlink_to("/dev/null")
+    else:
+        path.mkdir()
+
+    ended = run(boss, *flags)
+
+    assert ended.returncode == 1
+    assert ended.stderr == f"hiod: cannot lock {path}: it is no regular file; remove it\n"
+
+
+@pytest.mark.parametrize("flags", [(), ("--detach",)], ids=["foreground", "detached"])
+def test_a_first_start_on_a_full_disk_says_so(bosses: Callable[[], Boss], flags: tuple[str, ...]):
+    boss = bosses()
+
+    ended = subprocess.run(
+        ["prlimit", "--fsize=0", *boss.argv, *flags],
+        capture_output=True, text=True, timeout=30, check=False,
+    )  # fmt: skip
+
+    assert ended.returncode == 1
+    (sentence,) = ended.stderr.splitlines()
+    assert sentence.startswith("hiod: cannot")
+    assert str(boss.state / "hiod.db") in sentence
+
+
+def test_a_log_that_cannot_be_opened_is_named_before_there_is_a_daemon(bosses: Callable[[], Boss]):
+    boss = bosses()
+    path = boss.state / "log" / "hiod.log"
+    path.mkdir(parents=True)
+
+    ended = run(boss, "--detach")
+
+    assert ended.returncode == 1
+    assert ended.stderr == f"hiod: cannot open {path}: Is a directory\n"
+
+
+def test_what_lies_among_the_launchers_and_is_none_is_left_alone(bosses: Callable[[], Boss]):
+    boss = bosses()
+    path = boss.runtime / "launcher" / "x.sock"
+    path.mkdir(parents=True)
+
+    boss.start().add("hand", command=["sleep", "600"], log="null")
+
+    assert path.is_dir()
+
+
 @pytest.mark.parametrize("name", ["admin.sock", "boss.uxd"])
 @pytest.mark.parametrize("flags", [(), ("--detach",)], ids=["foreground", "detached"])
 def test_a_socket_that_cannot_be_bound_is_named(
