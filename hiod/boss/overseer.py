@@ -321,7 +321,7 @@ class Overseer(Bosser):
             at, name = heapq.heappop(self._alarms)
             hand = self.hands.get(name)
             if hand is not None and hand.wake_at == at:
-                self._events.append((name, r.TimeCame()))
+                self._events.append((name, r.TimeCame(self.processes.has_ended(name))))
 
     def serviceRxMemos(self) -> None:
         """Take in what hands say."""

@@ -142,6 +142,11 @@ class Processes:
         pidfd = self._boss.station(name).pidfd
         return pidfd is not None and procs.signal_pidfd(pidfd, number)
 
+    def has_ended(self, name: str) -> bool:
+        """Say whether a hand's process has ended, which its launcher may not have told yet."""
+        station = self._boss.stations.get(name)
+        return station is not None and station.pidfd is not None and procs.ended(station.pidfd)
+
     def sweep(self, name: str) -> None:
         """Kill a hand's process and let its launcher sweep what is left of it."""
         station, hand = self._boss.station(name), self._boss.hands[name]

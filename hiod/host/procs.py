@@ -13,6 +13,7 @@ from __future__ import annotations
 import heapq
 import math
 import os
+import select
 import signal
 from dataclasses import dataclass, field
 from functools import cache
@@ -31,6 +32,7 @@ __all__ = [
     "boot_id",
     "descendants",
     "descends",
+    "ended",
     "identify",
     "open_pidfd",
     "signal_pidfd",
@@ -106,6 +108,13 @@ def open_pidfd(process_id: ProcessId) -> int | None:
         return fd
     os.close(fd)
     return None
+
+
+def ended(fd: int) -> bool:
+    """Say whether the process of this descriptor has ended, as a zombie has."""
+    look = select.poll()
+    look.register(fd, select.POLLIN)
+    return bool(look.poll(0))
 
 
 def signal_pidfd(fd: int, sig: int) -> bool:

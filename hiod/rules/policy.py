@@ -21,6 +21,7 @@ from hiod.rules.records import (
     EVENTS,
     Action,
     Cleared,
+    End,
     Exited,
     Hand,
     Judged,
@@ -56,6 +57,8 @@ UNKILLABLE_AFTER_S = 5.0
 UNKILLABLE_AGAIN_S = 3600.0
 """Longest time between two calls for a person; each waits as long as all before it together."""
 _OWN = "hiod: "
+UNTOLD = f"{End().words}: its launcher does not answer"
+"""How a process ended of which its launcher does not tell."""
 UNSTARTED = "cannot be started"
 """How the reason begins of a hand that no process was made for."""
 LIMIT_SLACK_S = 1.0
@@ -482,8 +485,10 @@ def _restart_stopping(hand: Hand, event: RestartAsked, now: float) -> Outcome:
     return _start_after_stop(hand, StartAsked(event.by, event.at_wall), now)
 
 
-def _press(hand: Hand, _event: TimeCame, now: float) -> Outcome:
+def _press(hand: Hand, event: TimeCame, now: float) -> Outcome:
     """Go one step further with a hand that does not end."""
+    if event.ended:
+        return _untold(hand, now)
     if not hand.stop_step:
         hand, asks = _ask(hand, now)
         return hand, (asks,)
@@ -502,6 +507,14 @@ def _press(hand: Hand, _event: TimeCame, now: float) -> Outcome:
     return replace(hand, wake_at=now + pause_s), (said, Sweep(hand.name))
 
 
+def _untold(hand: Hand, now: float) -> Outcome:
+    """Let the launcher of a process that has ended say how; then go on without knowing."""
+    if hand.stop_step == "kill":
+        return _ended_as_asked(hand, Exited(End()), UNTOLD, now)
+    hand = replace(hand, stop_step="kill", wake_at=now + UNKILLABLE_AFTER_S)
+    return hand, (Sweep(hand.name),)
+
+
 def _spawned_too_late(hand: Hand, event: Spawned, now: float) -> Outcome:
     """End a process that came while its hand was already being stopped."""
     if hand.process is not None:
@@ -512,8 +525,11 @@ def _spawned_too_late(hand: Hand, event: Spawned, now: float) -> Outcome:
 
 def _stopped(hand: Hand, event: Exited, now: float) -> Outcome:
     """The process ended, as asked."""
+    return _ended_as_asked(hand, event, event.end.words, now)
+
+
+def _ended_as_asked(hand: Hand, event: Exited, how: str, now: float) -> Outcome:
     mourn = _mourn(hand, event, now)
-    how = event.end.words
     took_s = _secs(now - hand.stop_asked_at)
     why = hand.reason.removeprefix("restart: ")
     hand = _gone(hand, event)

@@ -274,7 +274,9 @@ class Exited:
 
 @dataclass(frozen=True, slots=True)
 class TimeCame:
-    """Its ``wake_at`` has come."""
+    """Its ``wake_at`` has come; ``ended``: its process is not there, though none told of its end."""
+
+    ended: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,3 +97,18 @@ def test_a_stop_before_there_is_a_process_ends_although_its_launcher_is_stopped(
     assert boss.change("stop", "new", wait="gone")[0]["state"] == "stopped"
 
     os.kill(frozen, signal.SIGCONT)
+
+
+def test_a_hand_that_ended_under_a_stopped_launcher_is_not_waited_for(boss: Boss) -> None:
+    boss.start()
+    for name in ("one", "two"):
+        boss.add(name, doers=[], log="null", stop={"grace_s": 0.5, "term_s": 0.5})
+    (frozen,) = launchers(boss)
+    os.kill(frozen, signal.SIGSTOP)
+
+    assert boss.change("stop", "one", wait="gone")[0]["state"] == "stopped"
+    assert "its launcher does not answer" in boss.event("hand.stopped", "one")["message"]
+    assert boss.events("hand.pressed", "hand.unkillable") == []
+
+    assert boss.end() == 0
+    os.kill(frozen, signal.SIGCONT)

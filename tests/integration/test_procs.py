@@ -103,11 +103,14 @@ def test_a_pidfd_signals_its_process_and_tells_of_its_end() -> None:
         try:
             assert not os.get_inheritable(fd)
             assert select.select([fd], [], [], 0)[0] == []
+            assert not procs.ended(fd)
 
             assert procs.signal_pidfd(fd, signal.SIGKILL)
 
             assert select.select([fd], [], [], 20)[0] == [fd]
+            assert procs.ended(fd)
             one.wait()
+            assert procs.ended(fd)
             assert not procs.signal_pidfd(fd, signal.SIGKILL)
         finally:
             os.close(fd)

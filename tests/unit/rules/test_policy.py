@@ -551,6 +551,34 @@ def test_a_process_that_does_not_end_is_told_of_ever_more_rarely() -> None:
     assert pauses[-1] == policy.UNKILLABLE_AGAIN_S
 
 
+def test_an_end_that_no_launcher_tells_is_one_without_its_how() -> None:
+    life = in_state(State.STOPPING)
+    life.now = life.hand.wake_at
+
+    assert life.feed(r.TimeCame(ended=True)) == (r.Sweep("web"),)
+    assert (life.state, life.hand.ended_by) == (State.STOPPING, "END")
+    life.now = life.hand.wake_at
+    life.feed(r.TimeCame(ended=True))
+
+    assert (life.state, life.hand.process) == (State.STOPPED, None)
+    assert life.hand.reason == "an unknown end: its launcher does not answer, by ann"
+    assert [one.end for one in life.mourned] == [r.End()]
+    assert not {"hand.pressed", "hand.unkillable"} & set(life.events)
+    # What the launcher tells after all is old.
+    life.exited(r.End(code=0))
+    assert len(life.mourned) == 1
+
+
+def test_an_end_that_a_launcher_tells_late_has_its_how() -> None:
+    life = in_state(State.STOPPING)
+    life.now = life.hand.wake_at
+
+    life.feed(r.TimeCame(ended=True))
+    life.exited(r.End(code=0))
+
+    assert life.hand.reason == "exit 0, by ann"
+
+
 def test_a_stop_before_the_process_is_there_is_asked_when_it_comes() -> None:
     life = in_state(State.STARTING)
 
