@@ -104,6 +104,10 @@ class Filled(Text):
         return text if text is BAD or check_variables(text, spot) else BAD
 
 
+WITHOUT_TILDE: Final = "must be a path without ~; write it out"
+"""There is no shell in between that would know whose home is meant."""
+
+
 @dataclass(frozen=True, slots=True)
 class Path(Text):
     """A path; what is relative is made absolute from the file it stands in.
@@ -141,7 +145,7 @@ class Path(Text):
         if not path:
             return 'must name a file after the "-"'
         if path.startswith("~"):
-            return "must be a path without ~; write it out"
+            return WITHOUT_TILDE
         if not self.filled and "${HIOD_" in path:
             return "must be a path without variables"
         if self.program and "/" not in path:

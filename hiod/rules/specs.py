@@ -45,6 +45,7 @@ from hiod.rules.kinds import (
     LABEL_KEY,
     LABEL_VALUE,
     RLIMIT,
+    WITHOUT_TILDE,
     EnvName,
     Filled,
     Log,
@@ -460,6 +461,10 @@ def _check_form(mapping: Mapping[str, object], spot: Spot) -> None:
         for name, why in FOR_DOERS.items():
             if mapping.get(name) is not None:
                 spot.at(name).refuse("not_allowed", why)
+        words = mapping["command"]
+        program = words[0] if isinstance(words, list | tuple) and words else None
+        if isinstance(program, str) and program.startswith("~") and "/" in program:
+            spot.at("command").item(0).refuse("not_allowed", WITHOUT_TILDE, program)
 
 
 def _settle_ready(

@@ -212,6 +212,13 @@ def test_an_unknown_key_is_refused_with_what_would_do(key, says):
     assert told({"doers": [], key: 1}) == [f"hand.a.{shown}: {says}"]
 
 
+@pytest.mark.parametrize("program", ["~/bin/x", "~ann/bin/x"])
+def test_a_program_in_somebodys_home_is_refused_since_no_shell_would_find_it(program):
+    text = f'hand.a.command[0]: must be a path without ~, got "{program}"; write it out'
+
+    assert told({"command": [program, "~/x"]}) == [text]
+
+
 def test_unknown_keys_inside_tables_are_refused_too():
     assert told({"doers": [{"ref": "a:B", "opt": {}}], "stop": {"gracs_s": 1}}) == [
         'hand.a.doers[0].opt: unknown key; did you mean "opts"?',
