@@ -274,7 +274,7 @@ class Exited:
 
 @dataclass(frozen=True, slots=True)
 class TimeCame:
-    """Its ``wake_at`` has come; ``ended``: its process is not there, though none told of its end."""
+    """Its ``wake_at`` has come; ``ended``: its process is not there, but none told of its end."""
 
     ended: bool = False
 
