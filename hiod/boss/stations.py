@@ -37,7 +37,8 @@ MEMOS_AT_ONCE, MEMOS_A_SECOND = 100, 10
 """So many memos of one hand to the boss become events: in a burst, and in the long run."""
 
 
-_NUMBER = (int, float)
+FIGURE_MOST = 1e15
+"""What a heartbeat says beyond this is nonsense: no clock and no counter gets there."""
 
 
 class Numbers:
@@ -185,18 +186,16 @@ class Station:
         """Keep a heartbeat; return it as evidence."""
         self.beat = load
         self.beat_at = now
-        cycles, lag_ms, outbox = load.get("cycles"), load.get("lag_ms"), load.get("outbox")
         return Beat(
             now,
-            int(cycles) if cycles.__class__ in _NUMBER else 0,
-            lag_ms / 1000 if lag_ms.__class__ in _NUMBER else 0.0,
-            int(outbox) if outbox.__class__ in _NUMBER else 0,
+            int(_figure(load.get("cycles")) or 0),
+            (_figure(load.get("lag_ms")) or 0.0) / 1000,
+            int(_figure(load.get("outbox")) or 0),
         )
 
     def figure(self, name: str) -> float | None:
         """Return a number of the latest heartbeat; None if it has none of that name."""
-        value = self.beat.get(name)
-        return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+        return _figure(self.beat.get(name))
 
     def beat_age(self, now: float) -> float | None:
         """Return how long ago the latest heartbeat came, in seconds."""
@@ -206,6 +205,12 @@ class Station:
         """Keep a look at its process."""
         self.sample = sample
         self.rss_most = max(self.rss_most, sample.rss_bytes)
+
+
+def _figure(value: Any) -> float | None:
+    """Return what a hand gives as a number, if it is one that can be: finite, and no debt."""
+    number = value.__class__ is float or value.__class__ is int  # True is none
+    return value if number and 0 <= value <= FIGURE_MOST else None
 
 
 def _end_of(log: str, begin: int) -> Words:

@@ -49,6 +49,7 @@ STATE_PAINT = {
 }
 DAY_S = 86400
 MANY_DAYS = 100
+MOST_DAYS = 9999
 DECIMAL_BELOW = 9.95
 
 
@@ -56,6 +57,8 @@ def duration(seconds: float | None) -> str:
     """Say a length of time in at most six characters: ``6d04h``, ``2h11m``, ``3m05s``, ``12s``."""
     if seconds is None:
         return "-"
+    if seconds > MOST_DAYS * DAY_S:
+        return f">{MOST_DAYS}d"
     whole = max(int(seconds), 0)
     days, rest = divmod(whole, DAY_S)
     hours, rest = divmod(rest, 3600)
@@ -108,7 +111,7 @@ def lag(milliseconds: float | None) -> str:
     if milliseconds is None:
         return "-"
     if milliseconds < 999.5:  # noqa: PLR2004 - what rounds to 1000 is a second
-        return f"{milliseconds:.0f}ms"
+        return f"{max(milliseconds, 0):.0f}ms"
     seconds = milliseconds / 1000
     return f"{seconds:.1f}s" if seconds < DECIMAL_BELOW else duration(seconds)
 
@@ -230,6 +233,11 @@ def as_json(value: Any, view: View) -> str:
     if view.person:
         return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False) + "\n"
+
+
+def printable(text: str) -> str:
+    """Return lines fit for a terminal, whoever is quoted in them."""
+    return "\n".join(unruly(line) for line in text.split("\n"))
 
 
 def unruly(text: Any) -> str:

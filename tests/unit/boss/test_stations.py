@@ -33,8 +33,10 @@ def test_a_heartbeat_is_evidence() -> None:
     assert station.beat_age(15.5) == 3.5
 
 
-@pytest.mark.parametrize("value", ["7", None, [1], {}, True])
-def test_what_is_no_number_is_no_figure(value: object) -> None:
+@pytest.mark.parametrize(
+    "value", ["7", None, [1], {}, True, -1, 1e308, 10**20, float("inf"), float("nan")]
+)
+def test_what_is_no_number_or_cannot_be_is_no_figure(value: object) -> None:
     station = Station("/r/m/web.uxd")
 
     beat = station.hear_beat({"cycles": value, "lag_ms": value, "outbox": value}, 1.0)

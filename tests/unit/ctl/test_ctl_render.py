@@ -158,7 +158,8 @@ def test_a_hand_cannot_write_control_characters_onto_a_terminal():
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [(None, "-"), (-3, "0s"), (0.9, "0s"), (59, "59s"), (61, "1m01s"), (7860, "2h11m"),
-     (86400 * 6 + 14400, "6d04h"), (86400 * 99, "99d00h"), (86400 * 400, "400d")],
+     (86400 * 6 + 14400, "6d04h"), (86400 * 99, "99d00h"), (86400 * 400, "400d"),
+     (86400 * 9999, "9999d"), (86400 * 10000, ">9999d"), (1e305, ">9999d")],
 )  # fmt: skip
 def test_durations_take_six_characters_at_most(seconds, text):
     assert figures.duration(seconds) == text
@@ -181,9 +182,22 @@ def test_percent_takes_four_characters(value, text):
     assert figures.percent(value) == text
 
 
+def test_who_is_quoted_cannot_write_control_characters_onto_a_terminal():
+    assert figures.printable("no \x1b[31m here\n  a\tb: \x07") == "no  [31m here\n  a b:"
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(None, "-"), (0.4, "0ms"), (999, "999ms"), (999.6, "1.0s"), (1500, "1.5s"), (12000, "12s")],
+    [
+        (None, "-"),
+        (0.4, "0ms"),
+        (999, "999ms"),
+        (999.6, "1.0s"),
+        (1500, "1.5s"),
+        (12000, "12s"),
+        (1e308, ">9999d"),
+        (-1e308, "0ms"),
+    ],
 )
 def test_lag_is_said_in_milliseconds_until_it_is_seconds(value, text):
     assert figures.lag(value) == text
