@@ -41,6 +41,9 @@ class _Parser(argparse.ArgumentParser):
 
     def _strange(self, word: str) -> str:
         if not word.startswith("-"):
+            if self.prog == "hiodctl add":
+                example = f"{self.prog} NAME -- {word} …"
+                return f'what is "{word}" for? a command stands behind --, as in: {example}'
             return f'what is "{word}" for? {self.prog} takes no such word'
         return f"no option {word}{_nearest(word.partition('=')[0], self._option_string_actions)}"
 
@@ -322,6 +325,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     Raises:
         UsageError: they make no sense.
     """
+    for word in argv:
+        _check_text(word)
     verb, rest = _find_verb(argv)
     if verb == "help":
         return argparse.Namespace(verb=verb, text=overview())
@@ -330,6 +335,14 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 
         return argparse.Namespace(verb=verb, text=f"hiodctl {__version__}\n")
     return _parse_verb(verb, rest)
+
+
+def _check_text(word: str) -> None:
+    """Refuse bytes that are no text: nothing the boss is told can hold them."""
+    raw = word.encode(errors="surrogateescape")
+    shown = raw.decode(errors="backslashreplace")
+    if shown != word:
+        raise UsageError(f'hiodctl: the argument "{shown}" is not UTF-8 text; hiod knows no other')
 
 
 def overview() -> str:

@@ -97,7 +97,7 @@ def _view() -> render.figures.View:
 def _told(ex: HiodError, verb: str, *, wants_json: bool) -> int:
     """Tell the user, and return the exit code."""
     if isinstance(ex, arguments.UsageError):
-        sys.stderr.write(f"{ex}\n")
+        sys.stderr.write(f"{render.figures.printable(str(ex))}\n")
         return USAGE
     sentence = render.refusals.refusal(ex) if isinstance(ex, AdminError) else str(ex)
     if wants_json:
@@ -106,7 +106,7 @@ def _told(ex: HiodError, verb: str, *, wants_json: bool) -> int:
         if isinstance(ex, AdminError):
             sys.stdout.write(render.changes.so_far(ex.parameters, _view()))
             sys.stdout.flush()
-        sys.stderr.write(f"hiodctl {verb}: {sentence}\n")
+        sys.stderr.write(f"hiodctl {verb}: {render.figures.printable(sentence)}\n")
     return exit_code(ex)
 
 

@@ -613,6 +613,27 @@ def test_a_refusal_is_one_sentence_and_an_exit_code(ctl, toy, refused, code):
     assert json.loads(coded.stdout) == failure(refused)
 
 
+@pytest.mark.parametrize("words", [("why", "\x1b[31m"), ("\x1b[31m",)])
+def test_a_refusal_writes_no_control_characters_onto_a_terminal(ctl, toy, words):
+    toy.answers["why"] = AdminError("Conflict", "\x1b[31m is busy")
+
+    done = ctl(*words)
+
+    assert done.returncode in (1, 2)
+    assert "[31m" in done.stderr
+    assert "\x1b" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words", [("status", b"\xff"), ("add", "web", "--", "cat", b"\xff"), (b"\xff",)]
+)
+def test_a_word_that_is_not_utf8_is_refused_as_it_is_read(ctl, words):
+    done = ctl(*words)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == ('hiodctl: the argument "\\xff" is not UTF-8 text; hiod knows no other\n')
+
+
 def test_problems_of_a_spec_are_listed_one_a_line(ctl, toy):
     toy.answers["add"] = AdminError(
         "BadSpec",
