@@ -13,6 +13,7 @@ import difflib
 import json
 import math
 import re
+import shlex
 from abc import ABC, abstractmethod
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
@@ -395,12 +396,16 @@ class Maybe(Kind):
 
 @dataclass(frozen=True, slots=True)
 class Array(Kind):
-    """An array of one kind; read as a tuple."""
+    """An array of one kind; read as a tuple.
+
+    ``typed``: people know it as one line, with words as a shell would tell them apart.
+    """
 
     item: Kind
     shape: str
     least: int = 0
     unique: bool = False
+    typed: bool = False
 
     @property
     def words(self) -> str:
@@ -410,7 +415,7 @@ class Array(Kind):
     def read(self, value: object, spot: Spot) -> Any:
         """Take arrays whose every element is good."""
         if not isinstance(value, list | tuple):
-            hint = f"; write [{show(value)}]" if isinstance(value, str) and not spot.secret else ""
+            hint = self._as_array(value) if isinstance(value, str) and not spot.secret else ""
             return spot.refuse("wrong_type", f"must be an array{hint}", value)
         if len(value) < self.least:
             return spot.refuse("out_of_range", "must not be empty")
@@ -422,6 +427,18 @@ class Array(Kind):
                 if item in read[:at]:
                     return spot.item(at).refuse("duplicate", f"names {show(item)} twice")
         return tuple(read)
+
+    def _as_array(self, text: str) -> str:
+        """Return the end of a sentence that says how to write an array instead of one string."""
+        if not self.typed:
+            return f"; write [{show(text)}]"
+        try:
+            items = shlex.split(text)
+        except ValueError:  # an open quote: only its writer knows where it was to end
+            items = []
+        if not items or any(len(item) > _SHOWN for item in items):
+            return "; write each word as a string of its own, in brackets"
+        return f"; write [{', '.join(show(item) for item in items)}]"
 
     def dump(self, value: Any) -> Any:
         """Return a list."""

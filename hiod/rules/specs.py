@@ -220,7 +220,7 @@ class HandSpec:
     )
     command: tuple[str, ...] | None = key(
         None,
-        Maybe(Array(Filled(), "strings", least=1)),
+        Maybe(Array(Filled(), "strings", least=1, typed=True)),
         "instead of doers: a program and its arguments, no shell; it stays in the foreground;"
         " a program with a slash is found from `cwd`",
         shared=False,

@@ -230,6 +230,21 @@ def test_unknown_keys_inside_tables_are_refused_too():
 
 
 @pytest.mark.parametrize(
+    ("line", "hint"),
+    [
+        ("gunicorn -b :8000 'shop app'", 'write ["gunicorn", "-b", ":8000", "shop app"]'),
+        ("say 'it", "write each word as a string of its own, in brackets"),
+        (f"cat /{'x' * 99}", "write each word as a string of its own, in brackets"),
+    ],
+)
+def test_a_command_in_one_line_is_refused_with_the_words_to_write(line, hint):
+    (problem,) = told({"command": line})
+
+    assert problem.startswith("hand.a.command: must be an array, got ")
+    assert problem.endswith(f"; {hint}")
+
+
+@pytest.mark.parametrize(
     ("key", "value", "line"),
     [
         ("start", "true", 'start: must be true or false, got "true"; write it without quotes'),
@@ -405,7 +420,7 @@ def test_doers_that_cannot_be_are_told(doers, line):
         (
             "gunicorn shop:app",
             'hand.a.command: must be an array, got "gunicorn shop:app";'
-            ' write ["gunicorn shop:app"]',
+            ' write ["gunicorn", "shop:app"]',
         ),
         ([], "hand.a.command: must not be empty"),
         (["sleep", 5], "hand.a.command[1]: must be a string, got 5; write it in quotes"),
