@@ -253,7 +253,7 @@ def _detach(where: Places, locks: places.Locks) -> _Told:
     """Become a daemon; the process that was started waits for its word, says it and ends."""
     from daemon import DaemonContext  # noqa: PLC0415 - only a detached boss needs it
 
-    path = where.logs / "hiod.log"
+    path = where.logs / "boss.log"
     try:
         log = path.open("ab", buffering=0)
     except OSError as error:

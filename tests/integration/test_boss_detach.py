@@ -42,7 +42,7 @@ def pid_of(boss: Boss) -> int:
 
 def log_of(boss: Boss) -> list[dict]:
     """Return the boss's log."""
-    return [json.loads(line) for line in (boss.state / "log" / "hiod.log").read_text().splitlines()]
+    return [json.loads(line) for line in (boss.state / "log" / "boss.log").read_text().splitlines()]
 
 
 @pytest.fixture
