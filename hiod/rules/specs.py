@@ -317,6 +317,8 @@ FOR_DOERS: Final = {
 _CHECK: Final = (
     "is not a key; readiness is ready.by (connect, notify, memo, …), what is watched is health"
 )
+_ALL_OF_IT: Final = "stop.signal goes to the hand; what is left of it afterwards is always ended"
+_ROTATED: Final = "hiod rotates no files; logrotate with copytruncate does, or log to the journal"
 POINTERS: Final[dict[str, str]] = {
     "user": "hands run as the boss's user; run a second boss as the other user",
     "group": "hands run as the boss's user and group; run a second boss as the other one",
@@ -325,6 +327,18 @@ POINTERS: Final[dict[str, str]] = {
     "post_stop": "hiod runs nothing after a stop; watch `hiodctl events`, or end in the hand",
     "shell": 'there is no shell in between; write command = ["sh", "-c", "…"] if it must be',
     "check": _CHECK,
+    "exitcodes": "only exit 0 is an end as it should be; restart.policy says what follows which end",
+    "killasgroup": _ALL_OF_IT,
+    "priority": "order is by name and not by number: after names the hands that come first",
+    "process_name": "the key of the table is the name; with count they are NAME-0, NAME-1, …",
+    "redirect_stderr": "output and errors go to the same place here, the one log names",
+    "startretries": "unknown key; it is restart.limit here, failures in restart.window_s",
+    "startsecs": "what says that a hand is up is ready.by; a good run lasts restart.reset_after_s",
+    "stderr_logfile_backups": _ROTATED,
+    "stderr_logfile_maxbytes": _ROTATED,
+    "stdout_logfile_backups": _ROTATED,
+    "stdout_logfile_maxbytes": _ROTATED,
+    "stopasgroup": _ALL_OF_IT,
     **{
         theirs: f'unknown key; it is called "{ours}" here'
         for theirs, ours in {

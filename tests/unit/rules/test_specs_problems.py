@@ -219,6 +219,21 @@ def test_a_program_in_somebodys_home_is_refused_since_no_shell_would_find_it(pro
     assert told({"command": [program, "~/x"]}) == [text]
 
 
+SUPERVISORDS = """
+autorestart autostart command directory environment exitcodes killasgroup numprocs priority
+process_name redirect_stderr startretries startsecs stderr_logfile stdout_logfile
+stdout_logfile_maxbytes stopasgroup stopsignal stopwaitsecs umask user
+"""
+
+
+@pytest.mark.parametrize("key", sorted(set(SUPERVISORDS.split()) - {"command", "umask"}))
+def test_a_key_of_supervisords_is_refused_with_what_does_it_here(key):
+    (problem,) = told({"command": ["true"], key: 1})
+
+    assert not problem.endswith("unknown key")
+    assert "did you mean" not in problem
+
+
 def test_unknown_keys_inside_tables_are_refused_too():
     assert told({"doers": [{"ref": "a:B", "opt": {}}], "stop": {"gracs_s": 1}}) == [
         'hand.a.doers[0].opt: unknown key; did you mean "opts"?',
