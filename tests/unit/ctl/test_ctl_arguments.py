@@ -79,6 +79,9 @@ def test_a_name_may_follow_a_verb_that_is_also_a_name():
         (["plan", "web"],
          'hiodctl plan: what is "web" for? hiodctl plan takes no such word;'
          " see hiodctl plan --help"),
+        (["add", "nap", "sleep", "500"],
+         'hiodctl add: what is "sleep" for? a command stands behind --, as in:'
+         " hiodctl add NAME -- sleep …; see hiodctl add --help"),
         (["restart", "a", "--wait", "gone"],
          "hiodctl restart: --wait: ready or done, please, not 'gone'; see hiodctl restart --help"),
         (["apply", "--wait", "done"],
