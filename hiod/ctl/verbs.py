@@ -382,7 +382,12 @@ def _send(ask: Ask) -> int:
 
 
 def _apply(ask: Ask) -> int:
-    reply = ask.wait_for("apply", _waiting(ask.parsed), {})
+    try:
+        reply = ask.wait_for("apply", _waiting(ask.parsed), {})
+    except AdminError as ex:
+        if ex.code == "BadSpec":
+            ex.parameters["message"] = render.refusals.unusable(ex.parameters["problems"])
+        raise
     ask.show(reply, lambda: render.changes.applied(reply, ask.view))
     # A hand that had failed and is taken out is where it was to go.
     removed = {

@@ -634,6 +634,20 @@ def test_a_word_that_is_not_utf8_is_refused_as_it_is_read(ctl, words):
     assert done.stderr == ('hiodctl: the argument "\\xff" is not UTF-8 text; hiod knows no other\n')
 
 
+@pytest.mark.parametrize("verb", ["plan", "apply"])
+def test_plan_and_apply_say_in_the_same_words_that_the_crew_files_are_broken(ctl, toy, verb):
+    problems = [{"path": "crew.d/a.toml: hand.a.x", "code": "unknown_key", "message": "unknown"}]
+    toy.answers["plan"] = {"problems": problems}
+    toy.answers["apply"] = AdminError("BadSpec", problems=problems)
+
+    done = ctl(verb)
+
+    assert done.returncode == 1
+    assert (done.stdout + done.stderr).removeprefix("hiodctl apply: ") == (
+        "the crew files cannot be used: 1 problem\n  crew.d/a.toml: hand.a.x: unknown\n"
+    )
+
+
 def test_problems_of_a_spec_are_listed_one_a_line(ctl, toy):
     toy.answers["add"] = AdminError(
         "BadSpec",

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from hiod.ctl.render.figures import STATE_PAINT, View, cut, paint, plain, plural
-from hiod.ctl.render.refusals import problems
+from hiod.ctl.render.figures import STATE_PAINT, View, cut, paint, plain
+from hiod.ctl.render.refusals import problems, unusable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -99,8 +99,7 @@ def plan(reply: Mapping[str, Any], view: View) -> str:
     """Return what apply would change, or what is wrong with the crew files."""
     wrong = list(reply.get("problems") or ())
     if wrong:
-        head = f"the crew files cannot be used: {plural(len(wrong), 'problem')}"
-        return "\n".join([head, *problems(wrong)]) + "\n"
+        return "\n".join([unusable(wrong), *problems(wrong)]) + "\n"
     lines = [change(row, view) for row in reply.get("changes") or ()]
     if not lines:
         return "nothing to do: the crew is what the crew files say\n"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from hiod.ctl.render.figures import plain, plural
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from hiod.ctl.render.figures import Row
     from hiod.errors import AdminError
@@ -33,6 +33,11 @@ def refusal(ex: AdminError) -> str:
     if hint and str(hint) not in sentence:
         sentence += f"; {hint}"
     return "\n".join([sentence, *problems(parameters.get("problems") or ())])
+
+
+def unusable(found: Sequence[Mapping[str, Any]]) -> str:
+    """Say that the crew files are such that nothing is made of them."""
+    return f"the crew files cannot be used: {plural(len(found), 'problem')}"
 
 
 def problems(found: Iterable[Mapping[str, Any]]) -> list[str]:
