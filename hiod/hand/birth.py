@@ -134,8 +134,6 @@ def _live(raw: bytes, ground: Ground, *, mailbox: bool) -> int:
             act(order, ground)
         # An order whose values are of the wrong type is the boss's mistake: say so and end.
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as ex:
-            if step == "log":
-                doing = f"log to {_log(order)}"  # noqa: PLW2901 - what it is about
             words.say_refusal(WORDS_FD, step, doing, ex)
             return BAD_START
     if order.get("command"):
@@ -258,11 +256,11 @@ _STEPS: Sequence[tuple[str, str, Callable[[dict[str, Any], Ground], None]]] = (
     ("session", "begin a session", _begin_session),
     ("umask", "set its umask", _set_umask),
     ("state_dir", "make its state directory", _make_state_dir),  # the log may be there
-    ("log", "log", _open_log),
+    ("log", "log to", _open_log),
     ("cwd", "enter its working directory", _enter),
     ("rlimits", "set its limits", _limit),
     ("nice", "set its niceness", _nice),
-    ("environ", "make its environment", _surround),
+    ("environ", "read its env_file", _surround),
 )
 """The steps to user code in their order: name, what it does in words, the doing."""
 

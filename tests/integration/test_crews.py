@@ -276,7 +276,8 @@ def test_an_env_file_that_is_missing_is_named(shared, home):
     shared.add("e", command=["true"], env_file=[f"{home}/none.env"], wait=None,
         restart={"policy": "never"})  # fmt: skip
 
-    assert f"{home}/none.env" in shared.until("e", state="failed")["reason"]
+    said = f'cannot read its env_file "{home}/none.env": '
+    assert said in shared.until("e", state="failed")["reason"]
 
 
 @pytest.mark.parametrize("kind", ["command", "doers"])

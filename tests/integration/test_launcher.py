@@ -143,6 +143,7 @@ def test_a_step_that_is_refused_is_named_in_the_last_words(eye, facts, step, pat
     said = json.loads(eye.words("alpha").splitlines()[-1])
     assert (said["step"], said["path"]) == (step, path)
     assert said["message"].startswith("cannot ")
+    assert said["message"].count(str(path)) == (path is not None)
 
 
 def test_what_the_order_says_of_the_process_is_done(eye, rundir):
