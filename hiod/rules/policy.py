@@ -361,8 +361,8 @@ def _not_ready(hand: Hand, _event: TimeCame, now: float) -> Outcome:
 
 
 _MISSED = {
-    "register": "its REG did not come",
-    "memo": "its RDY did not come",
+    "register": "it did not register",
+    "memo": "no Doer called self.ready()",
     "notify": "it did not say READY=1",
     "exit": "it did not exit",
 }

@@ -425,8 +425,8 @@ def test_a_hand_that_is_up_again_tells_of_its_failures() -> None:
         ("", "nobody asked"),
         ("ann (uid 1, pid 2)", "asked by ann (uid 1, pid 2)"),
         (
-            "hiod: not ready in 3 s: its REG did not come",
-            "ended by hiod: not ready in 3 s: its REG",
+            "hiod: not ready in 3 s: it did not register",
+            "ended by hiod: not ready in 3 s: it did not register",
         ),
     ],
 )

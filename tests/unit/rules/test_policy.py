@@ -153,7 +153,7 @@ def test_a_readiness_that_does_not_come_is_a_failure() -> None:
 
     assert life.state is State.BACKOFF
     assert len(life.hand.failures) == 1
-    assert life.hand.reason == "not ready in 4 s: its REG did not come; try 1 of 5"
+    assert life.hand.reason == "not ready in 4 s: it did not register; try 1 of 5"
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ def test_a_readiness_that_does_not_come_is_a_failure() -> None:
     [
         ({"by": "connect", "to": "127.0.0.1:9999"}, "127.0.0.1:9999 did not answer"),
         ({"by": "notify"}, "it did not say READY=1"),
-        ({"by": "memo"}, "its RDY did not come"),
+        ({"by": "memo"}, "no Doer called self.ready()"),
         ({"by": "exit"}, "it did not exit"),
     ],
 )
@@ -192,7 +192,7 @@ def test_only_an_end_nobody_asked_for_is_one_it_died_of() -> None:
 
     causes = [life.notes[-1].facts["cause"] for life in (died, late, unborn)]
     assert causes == [
-        "died of exit 3", "not ready in 3 s: its REG did not come", "cannot be started",
+        "died of exit 3", "not ready in 3 s: it did not register", "cannot be started",
     ]  # fmt: skip
 
 
