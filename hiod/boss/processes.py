@@ -264,7 +264,8 @@ class Processes:
             for fd in (message.pidfd, message.words):
                 if fd >= 0:
                     os.close(fd)
-            launcher.sweep(message.name, message.generation)
+            with suppress(LauncherError):  # those were its last words
+                launcher.sweep(message.name, message.generation)
             return
         station = self._boss.station(message.name)
         station.close()

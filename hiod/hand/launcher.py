@@ -330,6 +330,7 @@ class Launcher:
             )
             step = "fork"
             pid = self._fork(gifts)
+            pidfd = _hold(pid)
         except OSError as ex:
             packets.discard([fd for fd in (words_fd, verdict) if fd >= 0])
             sentence = f"cannot {_DOING[step]} for {name}: {ex.strerror}"
@@ -343,7 +344,7 @@ class Launcher:
             token=token,
             cgroup=message.get("cgroup"),
             pid=pid,
-            pidfd=os.pidfd_open(pid),  # nobody else reaps it, so it is surely this process
+            pidfd=pidfd,
             words=words_fd,
             started_at=born.started_at if born else 0,
         )
@@ -543,6 +544,16 @@ _OPS = {
     "retire": Launcher._retire,  # noqa: SLF001
     "quit": Launcher._leave,  # noqa: SLF001
 }
+
+
+def _hold(pid: int) -> int:
+    """Return a pidfd of a child just born; one that cannot be held is ended, and the error told."""
+    try:
+        return os.pidfd_open(pid)  # nobody else reaps it, so it is surely this process
+    except OSError:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        raise
 
 
 def _key(message: dict[str, Any]) -> Key:

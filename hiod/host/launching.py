@@ -233,19 +233,41 @@ class Launcher:
         Raises:
             SpawnError: the system refuses to start that interpreter.
         """
-        ident = os.urandom(5).hex()
         program = python or sys.executable
+        with contextlib.ExitStack() as undo:
+            try:
+                return cls._start(undo, runtime_dir, program, environ, cgroup)
+            except OSError as ex:
+                raise SpawnError(
+                    f'cannot start python "{program}": {ex.strerror}',
+                    step="launcher",
+                    errno=ex.errno,
+                    path=program,
+                ) from ex
+
+    @classmethod
+    def _start(
+        cls,
+        undo: contextlib.ExitStack,
+        runtime_dir: str,
+        program: str,
+        environ: Mapping[str, str] | None,
+        cgroup: str | None,
+    ) -> Launcher:
+        """Start a launcher; what was made before something refused is for ``undo``."""
+        ident = os.urandom(5).hex()
         with contextlib.suppress(FileExistsError):
             Path(runtime_dir, "launcher").mkdir(0o700)
         ours, theirs = socket.socketpair(
             socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC
         )
+        undo.callback(ours.close)
         argv = [program, "-P", "-m", "hiod", "launcher", "--runtime", runtime_dir, "--id", ident]
         argv += ["--fd", str(theirs.fileno())]
         if cgroup:
             argv += ["--cgroup", cgroup]
         room = packets.MARK_BYTES - len(packets.MARK) - 1
-        try:
+        with theirs:
             process = subprocess.Popen(  # noqa: S603 - an argv of our own making
                 argv,
                 stdin=subprocess.DEVNULL,
@@ -253,19 +275,14 @@ class Launcher:
                 start_new_session=True,
                 pass_fds=(theirs.fileno(),),
             )
-        except OSError as ex:
-            ours.close()
-            raise SpawnError(
-                f'cannot start python "{program}": {ex.strerror}',
-                step="launcher",
-                errno=ex.errno,
-                path=program,
-            ) from ex
-        finally:
-            theirs.close()
+        undo.callback(process.wait)
+        undo.callback(process.kill)  # nobody will ever speak to it
         child = os.pidfd_open(process.pid)
+        undo.callback(os.close, child)
+        found = cls(ident, ours, pid=process.pid, python=program, child=child)
+        undo.pop_all()
         process.returncode = 0  # the pidfd tells its end, and `take` reaps it
-        return cls(ident, ours, pid=process.pid, python=program, child=child)
+        return found
 
     @classmethod
     def find(cls, runtime_dir: str, *, only: Container[str] | None = None) -> list[Launcher]:

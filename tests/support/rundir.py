@@ -19,7 +19,7 @@ import pytest
 from hiod.host.launching import Exited, Gone, Launcher, Refused, Replayed, Spawned
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
 
 class Eye:
@@ -94,22 +94,24 @@ class Eye:
 
     def spawn(self, name: str, *command: str, **facts: Any) -> Spawned:
         """Order a hand and return its birth."""
-        event = self._asked(name, command, facts)
+        event = self.answer(name, *command, **facts)
         assert isinstance(event, Spawned), event
         return event
 
     def refusal(self, name: str, *command: str, **facts: Any) -> Refused:
         """Order a hand that cannot be and return why not."""
-        event = self._asked(name, command, facts)
+        event = self.answer(name, *command, **facts)
         assert isinstance(event, Refused), event
         return event
 
-    def _asked(self, name: str, command: Sequence[str], facts: dict[str, Any]) -> Any:
+    def answer(self, name: str, *command: str, **facts: Any) -> Spawned | Refused:
+        """Order a hand and return what came of it."""
         order = self.order(name, command=list(command) or None, **facts)
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as mailbox:
             self.launcher.spawn(order, mailbox.fileno())
         kinds: Any = (Spawned, Refused)
-        return self.until(kinds, name=name, generation=order["generation"])
+        found: Spawned | Refused = self.until(kinds, name=name, generation=order["generation"])
+        return found
 
     def end(self, name: str, generation: int = 1) -> Exited:
         """Return how a hand ended."""
