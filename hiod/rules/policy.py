@@ -462,8 +462,8 @@ def _restart_up(hand: Hand, event: RestartAsked, now: float) -> Outcome:
 
 
 def _again(hand: Hand, now: float, *, by: str, why: str, then: Then) -> Outcome:
-    by = f"{_OWN}{why}" if then is Then.RETRY else by
     said = _note("hand.restarting", hand, by=by, why=why)
+    by = f"{_OWN}{why}" if then is Then.RETRY else by
     hand, more = _ask_to_end(hand, now, by=by, why=f"restart: {why}", then=then)
     return hand, (said, *more)
 

@@ -8,7 +8,7 @@ import pytest
 from support import lives
 from support.lives import CLEAN, CRASH, KILLED, Life, crashes, in_state, process, spec
 
-from hiod.rules import policy
+from hiod.rules import policy, story
 from hiod.rules import records as r
 from hiod.rules.records import State, Then, Wanted
 
@@ -176,6 +176,17 @@ def test_what_was_waited_for_in_vain_is_the_reason_whatever_ended_it(
 
     assert life.hand.reason == f"not ready in 3 s: {missed}: bye; try 1 of 5"
     assert life.mourned[-1].asked_by == f"hiod: not ready in 3 s: {missed}"
+
+
+def test_why_hiod_restarts_a_hand_is_said_once() -> None:
+    life = Life()
+    life.up()
+
+    life.feed(r.RestartAsked("hiod", "silent (health.on_fail = restart)", counts=True))
+
+    (asked,) = (note for note in life.notes if note.event == "hand.restarting")
+    told = story.tell(asked.event, {"hand": asked.name, **asked.facts})
+    assert told == "web: restart asked by hiod: silent (health.on_fail = restart)"
 
 
 def test_only_an_end_nobody_asked_for_is_one_it_died_of() -> None:
