@@ -278,6 +278,8 @@ class Overseer(Bosser):
                 self._drop_mailbox(name)
             self.clear(self.around.places.boss_socket)
         how = "all hands have ended" if stopped else "its hands live on"
+        if self.ledger.fault:
+            how += f", which is not on record: {self.ledger.fault}"
         self.ledger.tell("boss.stopped", how=how)
         self.ledger.commit()
         for station in self.stations.values():

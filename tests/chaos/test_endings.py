@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import resource
 import select
 import shutil
 import signal
@@ -446,3 +447,16 @@ def test_a_pid_used_again_is_another_process(home: Path) -> None:
         "known": False,
         "code": 0,
     }
+
+
+@pytest.mark.promise(3)
+def test_a_stop_leaves_no_launcher_though_no_end_can_be_recorded(boss: Boss) -> None:
+    boss.add("a", command=["sleep", "600"])
+    assert boss.process is not None
+    size = (boss.state / "hiod.db-wal").stat().st_size
+    resource.prlimit(boss.process.pid, resource.RLIMIT_FSIZE, (size, size))
+
+    assert boss.end() == 0
+
+    wait_until(lambda: not boss.processes())
+    assert "all hands have ended, which is not on record" in boss.log()
