@@ -291,15 +291,17 @@ def _add(ask: Ask) -> int:
 
     text, directory = adding.read(ask.parsed.file)
     code = 0
-    for spec in adding.specs_from(ask.parsed, text, directory):
+    specs = adding.specs_from(ask.parsed, text, directory)
+    for number, spec in enumerate(specs, 1):
         asked: dict[str, Any] = {"spec": spec}
         if ask.parsed.replace:
             asked["replace"] = True
         try:
             code = _change(ask, "add", asked) or code
-        except AdminError as ex:
-            if ex.code == "BadSpec":  # of several, which?
+        except (AdminError, NoAnswer) as ex:
+            if isinstance(ex, AdminError) and ex.code == "BadSpec":  # of several, which?
                 ex.parameters.setdefault("name", spec.get("name"))
+            _left_alone(ask, "added", [str(one.get("name")) for one in specs[number:]])
             raise
     return code
 
@@ -327,19 +329,21 @@ def _restart(ask: Ask) -> int:
         try:
             code = _change(ask, "restart", {"names": names[begin : begin + step]})
         except (AdminError, NoAnswer):
-            _left_alone(left)
+            _left_alone(ask, "restarted", left)
             raise
         sys.stdout.flush()
         if code:
-            _left_alone(left)
+            _left_alone(ask, "restarted", left)
             return code
     return 0
 
 
-def _left_alone(names: list[str]) -> None:
+def _left_alone(ask: Ask, done: str, names: list[str]) -> None:
+    """Say who was not come to, when one of several went wrong."""
     if names:
         sys.stdout.flush()
-        sys.stderr.write(f"hiodctl restart: ended there; not restarted: {', '.join(names)}\n")
+        verb = ask.parsed.verb
+        sys.stderr.write(f"hiodctl {verb}: ended there; not {done}: {', '.join(names)}\n")
 
 
 def _scale(ask: Ask) -> int:

@@ -398,6 +398,27 @@ def test_a_spec_may_come_from_standard_input(ctl, toy, home):
     assert toy.asked[0][1]["spec"] == {"name": "x", "doers": ["m:X"], "path": [f"{home}/s"]}
 
 
+@pytest.mark.parametrize(
+    ("refused", "code"),
+    [
+        (AdminError("Timeout", hands=[{"name": "x", "state": "starting"}]), 4),
+        (AdminError("Conflict", "x is another definition", code="exists"), 1),
+    ],
+)
+def test_of_several_hands_of_a_file_those_behind_the_one_that_went_wrong_are_named(
+    ctl, toy, refused, code
+):
+    toy.answers["add"] = [outcome("w", changed=True, state="ready"), refused]
+    hands = "".join(f'[hand.{name}]\ncommand = ["c"]\n' for name in "wxyz")
+
+    done = ctl("add", "-f", "-", text=hands)
+
+    assert done.returncode == code
+    assert done.stdout == "w: ready\n"
+    assert done.stderr.startswith("hiodctl add: ended there; not added: y, z\nhiodctl add: ")
+    assert len(toy.asked) == len("wx")
+
+
 def test_a_file_that_is_not_there_is_a_usage_error(ctl, toy):
     done = ctl("add", "-f", "/no/such.toml")
 
