@@ -1,5 +1,6 @@
 """What users are shown is what is read: the reference page and the files that are shipped."""
 
+import configparser
 import re
 import tomllib
 from pathlib import Path
@@ -36,6 +37,27 @@ def test_the_page_has_every_key_as_it_is_read(table):
 @pytest.mark.parametrize("text", re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL))
 def test_every_example_of_the_page_is_a_crew_file(text):
     assert build([SourceFile("crew.d/x.toml", text, "/x")]).hands
+
+
+def test_the_example_for_those_who_come_from_supervisord_keeps_what_theirs_says():
+    page = (ROOT / "docs/for-supervisord-users.md").read_text()
+    [ours] = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    theirs = configparser.RawConfigParser()
+    theirs.read_string(*re.findall(r"```ini\n(.*?)```", page, re.DOTALL))
+
+    hands = build([SourceFile("crew.d/shop.toml", ours, "/x")]).hands
+
+    specs = {one.name: one for one in hands}
+    assert {f"program:{name}" for name in specs} - {"program:pager"} < set(theirs)
+    for name in ("web", "worker"):
+        program, spec = theirs[f"program:{name}"], specs[name]
+        number = "%(process_num)d"
+        assert program["command"].replace(number, "${HIOD_ORDINAL}") == " ".join(spec.command)
+        assert program["directory"] == spec.cwd
+        assert float(program["stopwaitsecs"]) == spec.stop.grace_s
+        assert int(program.get("numprocs", "1")) == (spec.count or 1)
+    assert spec.restart.policy == "on-failure"
+    assert specs["web"].restart.limit == int(theirs["program:web"]["startretries"])
 
 
 @pytest.mark.parametrize("name", CREWS)
