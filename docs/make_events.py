@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from hiod.rules.story import STORY
@@ -40,13 +41,18 @@ THINGS = {
 }
 
 
+def shown(template: str) -> str:
+    """Return a sentence with what is counted in the plural, which it mostly is."""
+    return re.sub(r"\{(\w+):(\w+)\}", r"{\1} \2s", template)
+
+
 def page() -> str:
     """Return the page."""
     parts = [OPENING]
     for thing, title in THINGS.items():
         parts.append(f"\n## {title}\n")
         parts += (
-            f"\n### {name}\n\n{told.level} · `{told.template}`\n\n{told.explain}\n\n"
+            f"\n### {name}\n\n{told.level} · `{shown(told.template)}`\n\n{told.explain}\n\n"
             f"`MESSAGE_ID={told.message_id}`\n"
             for name, told in STORY.items()
             if name.startswith(f"{thing}.")

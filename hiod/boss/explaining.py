@@ -109,15 +109,10 @@ def _unmade(hand: Hand) -> str:
     return said.rpartition("; try ")[0] or said
 
 
-def stands(hand: Hand) -> str:
-    """Say how a hand stands, as it follows an "is"."""
-    return "in backoff" if hand.state is State.BACKOFF else str(hand.state)
-
-
 def _stands_as(hand: Hand) -> str:
     """Say how a hand stands and why, where that says more."""
-    text = f"{hand.name} is {stands(hand)}"
-    return text if hand.reason == stands(hand) else f"{text}: {hand.reason}"
+    text = f"{hand.name} is {policy.stands(hand)}"
+    return text if hand.reason == policy.stands(hand) else f"{text}: {hand.reason}"
 
 
 def _summary(hand: Hand, clock: Clock, awaited: Sequence[Hand]) -> str:

@@ -12,11 +12,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from hiod.admin import schema
-from hiod.boss.explaining import stands
 from hiod.errors import AdminError
 from hiod.rules import records as r
 from hiod.rules import roster
-from hiod.rules.policy import satisfies
+from hiod.rules.policy import satisfies, stands
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -127,6 +127,11 @@ def satisfies(hand: Hand) -> bool:
     return hand.state in {State.READY, State.RUNNING, State.DEGRADED}
 
 
+def stands(hand: Hand) -> str:
+    """Say how a hand stands, as it follows an "is"."""
+    return "in backoff" if hand.state is State.BACKOFF else str(hand.state)
+
+
 def own(asked_by: str) -> bool:
     """Whether hiod itself asked for an end, because the hand was not well."""
     return asked_by.startswith(_OWN)
@@ -441,7 +446,7 @@ def _stop_resting(hand: Hand, event: StopAsked, now: float) -> Outcome:
 
 def _stop_waiting(hand: Hand, event: StopAsked, now: float) -> Outcome:
     """Put a hand without a process to rest."""
-    said = _note("hand.stopped", hand, how=f"it was {hand.state}", took_s=0)
+    said = _note("hand.stopped", hand, how=f"it was {stands(hand)}", took_s=0)
     return _rest(wants_down(hand, event), f"by {event.by}", now), (said,)
 
 

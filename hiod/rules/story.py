@@ -22,7 +22,7 @@ class Told:
     Attributes:
         level: debug, info, warning or error.
         message_id: 32 hex digits, the journal's MESSAGE_ID; never used for anything else.
-        template: the sentence, facts in braces.
+        template: the sentence, facts in braces; ``{hands:hand}`` is ``1 hand``, ``2 hands``.
         explain: what it means and what to do, for the journal catalog and the docs.
     """
 
@@ -60,7 +60,7 @@ STORY: dict[str, Told] = {
     "boss.adopted": Told(
         "info",
         "e311447a61714477a745b8da9a6b15e5",
-        "adopted {adopted} hands of an earlier boss; {ended} had ended meanwhile",
+        "adopted {adopted:hand} of an earlier boss; {ended} had ended meanwhile",
         "A boss found living hands of an earlier boss and went on with them. None was restarted.",
     ),
     "boss.ungrouped": Told(
@@ -96,7 +96,7 @@ STORY: dict[str, Told] = {
     "launcher.gone": Told(
         "warning",
         "0ba35356d14c4d0088fb34a225ef2d87",
-        "launcher {launcher} is gone, pid {pid}; its {hands} hands live on",
+        "launcher {launcher} is gone, pid {pid}; {hands:hand} left alive",
         "A launcher process ended while it had hands. They go on; how they end can no longer be known.",
     ),
     "launcher.silent": Told(
@@ -108,7 +108,7 @@ STORY: dict[str, Told] = {
     "launcher.heard": Told(
         "info",
         "64dcceb23ce14e55bcbe4da1a78bdc81",
-        "launcher {launcher} answers again, pid {pid}; {hands} hands are with it",
+        "launcher {launcher} answers again, pid {pid}, with {hands:hand}",
         "A launcher that did not answer when the boss started has told what it knows.",
     ),
     "launcher.stray": Told(
@@ -216,7 +216,7 @@ STORY: dict[str, Told] = {
     "hand.gave_up": Told(
         "error",
         "4cce2c08a39c49e1b6a14e2ec7439a95",
-        "{hand}: gave up: {failures} failures in {window_s} s (limit {limit}); last: {how}{note}",
+        "{hand}: gave up: {failures:failure} in {window_s} s (limit {limit}); last: {how}{note}",
         "The hand ended too often. It stays failed until somebody starts it: hiodctl start NAME. See hiodctl why NAME.",
     ),
     "hand.failed": Told(
@@ -336,7 +336,7 @@ STORY: dict[str, Told] = {
     "config.pending": Told(
         "warning",
         "d8bbbec5ea1741249961e1ddff4d1e70",
-        "{count} changes pending in the crew files; see hiodctl plan",
+        "{count:change} pending in the crew files; see hiodctl plan",
         "The crew files differ from the crew that runs. hiodctl plan shows how, hiodctl apply does it.",
     ),
     "config.absent": Told(
@@ -394,7 +394,16 @@ class _Facts(dict[str, Any]):
         return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-_FORMAT = string.Formatter()
+class _Sentence(string.Formatter):
+    """Formats facts; what is counted is written behind the colon, as one of it is called."""
+
+    def format_field(self, value: object, format_spec: str) -> str:
+        if not format_spec:
+            return str(value)
+        return f"{value} {format_spec}{'' if value == 1 else 's'}"
+
+
+_FORMAT = _Sentence()
 
 
 def tell(event: str, facts: Mapping[str, Any]) -> str:

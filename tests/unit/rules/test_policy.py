@@ -178,6 +178,14 @@ def test_what_was_waited_for_in_vain_is_the_reason_whatever_ended_it(
     assert life.mourned[-1].asked_by == f"hiod: not ready in 3 s: {missed}"
 
 
+def test_a_hand_that_pauses_and_is_stopped_was_in_backoff() -> None:
+    life = in_state(State.BACKOFF)
+
+    life.feed(r.StopAsked("ann"))
+
+    assert life.notes[-1].facts["how"] == "it was in backoff"
+
+
 def test_why_hiod_restarts_a_hand_is_said_once() -> None:
     life = Life()
     life.up()

@@ -38,6 +38,13 @@ def test_an_event_is_told_with_its_facts() -> None:
     assert told == "store: died of signal 11; try 2 of 5 in 0.5 s"
 
 
+@pytest.mark.parametrize(("count", "words"), [(0, "0 hands"), (1, "1 hand"), (2, "2 hands")])
+def test_one_of_a_kind_is_told_as_one(count: int, words: str) -> None:
+    told = tell("launcher.heard", {"launcher": "a", "pid": 7, "hands": count})
+
+    assert told == f"launcher a answers again, pid 7, with {words}"
+
+
 def test_a_fact_that_is_missing_does_not_keep_the_rest_from_being_told() -> None:
     assert tell("hand.registered", {}) == "?: registered"
 
