@@ -327,7 +327,7 @@ POINTERS: Final[dict[str, str]] = {
     "post_stop": "hiod runs nothing after a stop; watch `hiodctl events`, or end in the hand",
     "shell": 'there is no shell in between; write command = ["sh", "-c", "…"] if it must be',
     "check": _CHECK,
-    "exitcodes": "only exit 0 is an end as it should be; restart.policy says what follows which end",
+    "exitcodes": "only exit 0 ends well; what follows which end is restart.policy",
     "killasgroup": _ALL_OF_IT,
     "priority": "order is by name and not by number: after names the hands that come first",
     "process_name": "the key of the table is the name; with count they are NAME-0, NAME-1, …",
