@@ -35,7 +35,7 @@ from hiod.boss.pacing import BossDoist
 from hiod.errors import ConfigError, HiodError, StoreUnfitError
 from hiod.host import confinement, inherited, journal
 from hiod.host import groups as control_groups
-from hiod.host.files import read_files
+from hiod.host.files import read_files, why_none
 from hiod.host.notify import Notify, listen_fds
 from hiod.host.store import Store, Turn
 
@@ -168,6 +168,8 @@ def check_files(options: argparse.Namespace, where: Places) -> int:
         text = orjson.dumps(told, default=str).decode()
     else:
         text = f"{where.config}: fine, {len(names)} definition{'s' if len(names) != 1 else ''}"
+        if not names and (why := why_none(where.config)):
+            text += f": {why}"
     try:
         print(text, flush=True)  # noqa: T201 - the command's answer
     except BrokenPipeError:

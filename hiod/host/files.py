@@ -58,6 +58,18 @@ def read_files(config_dir: str | Path) -> Files:
     return Files(tuple(sources), tuple(problems), mark.hexdigest())
 
 
+def why_none(config_dir: str | Path) -> str:
+    """Say why a configuration directory has no crew files, and what may be meant; "" if it has."""
+    folder = Path(config_dir).absolute()
+    if _crew_files(folder, []):
+        return ""
+    text = "there is no crew.d/*.toml in it"
+    if folder.name == "crew.d":
+        return f"{text}; did you mean --config-dir {folder.parent}?"
+    strays = sorted(path.name for path in folder.glob("*.toml") if path.name != "hiod.toml")
+    return f"{text}; {strays[0]} is not read there" if strays else text
+
+
 def _crew_files(folder: Path, problems: list[Problem]) -> list[str]:
     """Return the names of crew files, relative to the configuration directory."""
     try:

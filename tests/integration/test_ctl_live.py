@@ -366,6 +366,34 @@ def test_check_needs_no_boss_and_keeps_to_hiodctls_exit_codes(tmp_path: Path):
     assert told.json["problems"][0]["path"] == "crew.d/a.toml: hand.a.dors"
 
 
+@pytest.mark.parametrize(
+    ("name", "file", "more"),
+    [
+        ("conf", "conf/hiod.toml", ""),
+        ("conf", "conf/web.toml", "; web.toml is not read there"),
+        ("conf/crew.d", "conf/crew.d/web.toml", "; did you mean --config-dir {}/conf?"),
+    ],
+)
+def test_check_says_where_it_looked_for_crew_files_when_there_are_none(
+    tmp_path: Path, name: str, file: str, more: str
+):
+    (tmp_path / name).mkdir(parents=True)
+    (tmp_path / file).touch()
+
+    told = check("--config-dir", str(tmp_path / name))
+
+    assert (told.code, told.err) == (0, "")
+    text = f"{tmp_path / name}: fine, 0 definitions: there is no crew.d/*.toml in it"
+    assert told.out == f"{text}{more.format(tmp_path)}\n"
+
+
+def test_check_says_no_more_of_crew_files_that_define_nobody(tmp_path: Path):
+    (tmp_path / "crew.d").mkdir()
+    (tmp_path / "crew.d" / "a.toml").touch()
+
+    assert check("--config-dir", str(tmp_path)).out == f"{tmp_path}: fine, 0 definitions\n"
+
+
 def test_try_runs_doers_until_it_is_told_to_end_and_leaves_nothing(tmp_path: Path):
     with subprocess.Popen(
         [*HIODCTL, "try", "hiod.demo:Ticker"],
