@@ -11,7 +11,7 @@ import math
 
 ANSWER_S = 20.0
 """So long a launcher may leave its oldest order unanswered. A python on a slow and busy machine
-needs several seconds to become a launcher; a service manager waits 90 s for READY and for the end.
+needs several seconds to become a launcher; the unit waits 30 s for the end of a boss.
 """
 
 Order = tuple[str, int]
