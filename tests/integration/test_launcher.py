@@ -618,6 +618,42 @@ def test_an_interpreter_that_is_not_there_is_refused_with_a_sentence(rundir):
         Launcher.start(str(rundir), python="/no/python")
 
 
+@pytest.mark.parametrize("refused", ["pidfd_open", "socketpair", "epoll"])
+def test_a_launcher_that_there_are_no_descriptors_for_is_refused_and_not_left_behind(
+    rundir, monkeypatch, refused
+):
+    def refuse(*_args, **_facts):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    module = {"pidfd_open": os, "socketpair": socket, "epoll": select}[refused]
+    monkeypatch.setattr(module, refused, refuse)
+    with pytest.raises(SpawnError, match=r"cannot start python .*: Too many open files") as told:
+        Launcher.start(str(rundir))
+
+    assert told.value.step == "launcher"
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+def test_a_hand_that_its_launcher_cannot_hold_is_refused_and_not_left_behind(eye):
+    own = eye.launcher.pid
+    first = eye.spawn("first", "sleep", "600").pid
+    before = resource.prlimit(own, resource.RLIMIT_NOFILE)
+
+    for room in range(2, 8):  # the order itself brings two
+        taken = {int(fd.name) for fd in Path(f"/proc/{own}/fd").iterdir()}
+        limit = [fd for fd in range(before[0]) if fd not in taken][room - 1] + 1
+        resource.prlimit(own, resource.RLIMIT_NOFILE, (limit, before[1]))
+        answer = eye.refusal(f"hand-{room}", "sleep", "600")
+        if answer.step == "fork":
+            break
+    resource.prlimit(own, resource.RLIMIT_NOFILE, before)
+
+    assert answer.message.endswith("Too many open files")
+    children = Path(f"/proc/{own}/task/{own}/children")
+    assert [int(pid) for pid in children.read_text().split()] == [first]
+
+
 def test_an_interpreter_without_hiod_is_gone_with_a_sentence(shore, rundir):
     python = rundir / "python"
     python.write_text("#!/bin/sh\nexit 1\n")
