@@ -86,7 +86,8 @@ def parser() -> argparse.ArgumentParser:
     verbs = made.add_subparsers(required=True, metavar="run | check")
     run = verbs.add_parser("run", help="be the boss, in the foreground unless told otherwise")
     run.set_defaults(verb=run_boss)
-    run.add_argument("--detach", action="store_true", help="go on in the background once ready")
+    detached = "go on in the background once ready, logging to STATE/log/boss.log"
+    run.add_argument("--detach", action="store_true", help=detached)
     run.add_argument("--runtime-dir", metavar="DIR", help="sockets and lock (default /run/hiod)")
     run.add_argument("--state-dir", metavar="DIR", help="what is kept (default /var/lib/hiod)")
     run.add_argument("--log-style", choices=journal.STYLES, default="auto", help="how to log")

@@ -42,7 +42,9 @@ class Person:
     def own(self, text: str) -> str:
         """Put this person's directories into what is written."""
         places = {"/tmp/first/r": self.boss.runtime, "/tmp/first/s": self.boss.state}
-        places |= {"/home/ann/first": self.here, "/home/ann/hiod/bin/python3": sys.executable}
+        script = Path(sys.executable).with_name("hiod").read_text()
+        python = script.splitlines()[0].removeprefix("#!")  # as pip was called: python or python3
+        places |= {"/home/ann/first": self.here, "/home/ann/hiod/bin/python3": python}
         for shown, real in places.items():
             text = text.replace(shown, str(real))
         return text

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 SOURCES = sorted((ROOT / "hiod").rglob("*.py"))
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 EVENT = re.compile(rf"({'|'.join({name.partition('.')[0] for name in STORY})})\.[a-z_]+")
-FILES = {"admin.sock", "boss.lock", "boss.uxd"}
+FILES = {"admin.sock", "boss.lock", "boss.log", "boss.uxd"}
 # What the admin server notes is told by the boss as admin.denied or admin.faulted.
 NOTED = {"admin.cut", "admin.refused", "admin.fault"}
 
