@@ -149,7 +149,7 @@ def _ended(last: schema.Death) -> list[str]:
     if last.asked_by and policy.own(last.asked_by):
         asked = f"ended by {last.asked_by}"
     said = _own_frames(last.last_words or "")
-    if said == [gist]:
+    if len(said) == 1 and gist in (said[0], words.last_said(said[0])):
         said = []
     told = f"{how}{', core' if last.core else ''}{ran}{': ' if gist else ''}{gist}"
     return [f"{told}; {asked}; at {last.at}", *(f"  {line}" for line in said)]

@@ -51,13 +51,24 @@ def read(raw: bytes) -> Words:
 
 
 def read_log(raw: bytes, *, whole: bool) -> Words:
-    """Read the end of what a program printed; of a part, the first line is not a line."""
+    """Read the end of what a program printed; of a part, the first line is not a line.
+
+    What it printed last need not be why it ended, unless that names an exception or a fault.
+    """
     lines = raw.decode("utf-8", "replace").replace("\0", "").splitlines()
     lines = [line.rstrip() for line in (lines if whole or len(lines) == 1 else lines[1:])]
     lines = [line for line in lines if line]
     if not lines:
         return Words()
-    return Words(_one_line(_last_of_traceback(lines))[:GIST_CHARS], "", "\n".join(lines))
+    gist = _one_line(_last_of_traceback(lines))[:GIST_CHARS]
+    if not any(line.startswith((_TRACEBACK, _FATAL, '  File "')) for line in lines):
+        gist = last_said(gist)
+    return Words(gist, "", "\n".join(lines))
+
+
+def last_said(line: str) -> str:
+    """Return a line that a program printed last, as what it is and not as a cause."""
+    return f'last said "{line[: GIST_CHARS - len(_SAID)]}"'
 
 
 def _one_line(said: object) -> str:
@@ -120,7 +131,7 @@ def _step(line: str) -> dict[str, object] | None:
 def _last_of_traceback(lines: list[str]) -> str:
     """Return the line that names the exception, or the fault that ended the interpreter."""
     for line in lines:
-        if line.startswith("Fatal Python error"):
+        if line.startswith(_FATAL):
             return line
     starts = [at for at, line in enumerate(lines) if line.startswith(_TRACEBACK)]
     # What follows the line that names the exception is the rest of its message.
@@ -135,6 +146,8 @@ def _last_of_traceback(lines: list[str]) -> str:
     return (frames or lines[-1:] or [""])[0]
 
 
+_SAID = 'last said ""'
+_FATAL = "Fatal Python error"
 _TRACEBACK = "Traceback (most recent call last)"
 _HEADERS = ("Thread 0x", "Current thread 0x", "Stack (most recent call first)")
 

@@ -270,6 +270,15 @@ def test_why_a_hand_is_gone_names_its_death_and_how_it_ran() -> None:
     assert found["waits"] == ["for it: mail"]
 
 
+def test_what_a_program_printed_last_is_told_as_that_and_once() -> None:
+    said = "Serving HTTP on 0.0.0.0"
+    last = views.death(death(signal=11, gist=f'last said "{said}"', words=said))
+
+    (told,) = explain(in_state(State.FAILED).hand, STATION, deaths=[last])["last"]
+
+    assert told == f'signal 11: last said "{said}"; nobody asked; at 2017-07-14T02:40:00.000Z'
+
+
 def test_of_a_stack_that_was_kept_with_a_death_the_innermost_frames_are_shown() -> None:
     deep = [f'  File "/srv/app/feed.py", line {line} in step{line}' for line in range(40)]
     dump = "\n".join(["Current thread 0x00007f (most recent call first):", *deep])

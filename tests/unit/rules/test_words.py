@@ -129,12 +129,18 @@ def test_all_of_a_dump_matters_when_no_thread_says_that_it_answered(dump: str) -
     [
         (b"", True, "", ""),
         (b"\n \n", True, "", ""),
-        (b"starting\ncannot bind \n\n", True, "cannot bind", "starting\ncannot bind"),
-        (b"arting\ncannot bind\n", False, "cannot bind", "cannot bind"),
-        (b"x" * 9, False, "x" * 9, "x" * 9),
+        (b"starting\ncannot bind \n\n", True, 'last said "cannot bind"', "starting\ncannot bind"),
+        (b"arting\ncannot bind\n", False, 'last said "cannot bind"', "cannot bind"),
+        (b"x" * 9, False, f'last said "{"x" * 9}"', "x" * 9),
         (b"hello\n" + TRACEBACK, True, "ValueError: no such item", None),
-        (b'{"step": "listen"}\n', True, '{"step": "listen"}', '{"step": "listen"}'),
-        (b"\x1b[31mred\xff\n", True, "\ufffd[31mred\ufffd", "\x1b[31mred\ufffd"),
+        (
+            TRACEBACK[9:],
+            False,
+            "ValueError: no such item",
+            TRACEBACK.decode().split("\n", 1)[1].rstrip(),
+        ),
+        (b'{"step": "listen"}\n', True, 'last said "{"step": "listen"}"', '{"step": "listen"}'),
+        (b"\x1b[31mred\xff\n", True, 'last said "\ufffd[31mred\ufffd"', "\x1b[31mred\ufffd"),
     ],
 )
 def test_the_end_of_a_log_has_a_gist_too(
