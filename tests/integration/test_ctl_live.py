@@ -530,7 +530,9 @@ def test_logs_of_a_counted_base_asks_which(crew: Boss):
 
 
 def test_nobody_chosen_is_said(crew: Boss):
-    assert ctl(crew, "list", "-l", "tier=none").err.startswith("hiodctl list: no hand is meant")
+    told = ctl(crew, "list", "-l", "tier=none", code=1).err
+
+    assert told == "hiodctl list: no hand has tier=none; see hiodctl list\n"
 
 
 def test_a_plan_of_broken_files_is_a_failure_and_about_says_it_in_short(crew: Boss):
