@@ -98,14 +98,15 @@ class Places:
 
         Raises:
             PlaceError: one cannot be made or used.
-            SizeError: a mailbox's path would be too long for the system.
+            SizeError: the path of a socket would be too long for the system.
         """
         longest = len(os.fsencode(self.mailboxes)) + 1 + NAME_CHARS + len(".uxd")
-        shortest = len(os.fsencode(self.mailboxes)) + 1 + 1 + len(".uxd")
-        if shortest > PATH_BYTES:
+        # Of the others only launchers' would be longer, and those are not reached by their path.
+        admin = len(os.fsencode(self.admin_socket))
+        if admin > PATH_BYTES:
             raise SizeError(
-                f"runtime directory {self.runtime} is too long: a mailbox in it has at least "
-                f"{shortest} bytes (with the longest name {longest}), the system takes "
+                f"runtime directory {self.runtime} is too long: its {self.admin_socket.name} would "
+                f"have {admin} bytes (a mailbox with the longest name {longest}), the system takes "
                 f"{PATH_BYTES}; choose a shorter --runtime-dir"
             )
         for folder, mode in (

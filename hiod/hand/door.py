@@ -172,7 +172,8 @@ def _listen(path: str) -> tuple[socket.socket, tuple[int, int]]:
     fresh = f"{path}.new"
     umask = os.umask(0o177)
     try:
-        sock.bind(fresh)
+        with packets.near(fresh) as address:
+            sock.bind(address)
     except OSError:
         sock.close()
         raise

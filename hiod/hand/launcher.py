@@ -652,7 +652,8 @@ def main(argv: Sequence[str]) -> int:
     args = parser.parse_args(argv)
     inherited.fill_stdio()
     faulthandler.enable()
-    ground = prepare(f"{args.runtime}/launcher/{args.id}", args.cgroup)
+    with packets.near(f"{args.runtime}/launcher/{args.id}") as scratch:
+        ground = prepare(scratch, args.cgroup)
     launcher = Launcher(args.runtime, args.id, ground)
     if args.fd is not None:
         os.set_inheritable(args.fd, False)

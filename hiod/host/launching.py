@@ -303,7 +303,8 @@ class Launcher:
                 sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
                 sock.setblocking(False)
                 try:
-                    sock.connect(str(path))
+                    with packets.near(str(path)) as address:
+                        sock.connect(address)
                     raw = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
                 except ConnectionRefusedError:
                     sock.close()

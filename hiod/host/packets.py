@@ -18,7 +18,23 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+
+
+@contextlib.contextmanager
+def near(path: str) -> Iterator[str]:
+    """Give a short name of a path for a socket's address, which has room for 107 bytes only.
+
+    Raises:
+        OSError: its folder cannot be reached.
+    """
+    folder, name = os.path.split(path)
+    fd = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{fd}/{name}"
+    finally:
+        os.close(fd)
+
 
 VERSION = 1
 """Protocol number said in both hellos. The protocol is only ever added to."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 from support.waiting import wait_until
 
+from hiod.admin.client import Client
 from hiod.errors import AdminError
 
 if TYPE_CHECKING:
@@ -288,10 +289,29 @@ def test_a_runtime_directory_that_is_too_long_is_refused_with_both_lengths(
     ended = run(boss, "--runtime-dir", str(long))
 
     assert ended.returncode == 1
-    shortest = len(f"{long}/m/x.uxd")
-    assert f"a mailbox in it has at least {shortest} bytes" in ended.stderr
+    socket, mailbox = (len(f"{long}/{name}") for name in ("admin.sock", f"m/{'x' * 45}.uxd"))
+    assert f"its admin.sock would have {socket} bytes" in ended.stderr
+    assert f"(a mailbox with the longest name {mailbox})" in ended.stderr
     assert "the system takes 107" in ended.stderr
     assert not long.exists()
+
+
+def test_in_the_longest_runtime_directory_hands_start_and_outlive_their_boss(
+    bosses: Callable[[], Boss],
+):
+    boss = bosses()
+    boss.runtime = boss.home / ("x" * (107 - len(f"{boss.home}//admin.sock")))
+    boss.client = Client(boss.admin_socket)
+    boss.start().add("a", doers=[], ready={"by": "register"}, log="null")
+    pid = boss.row("a")["pid"]
+
+    boss.kill()
+    boss.start()
+
+    assert boss.row("a")["pid"] == pid
+    (door,) = (boss.runtime / "launcher").glob("*.sock")
+    door.unlink()
+    wait_until(door.exists)
 
 
 def test_a_hand_whose_mailbox_would_be_too_long_is_told_before_anything_starts(
