@@ -389,7 +389,7 @@ def test_a_first_start_on_a_full_disk_says_so(bosses: Callable[[], Boss], flags:
 
 def test_a_log_that_cannot_be_opened_is_named_before_there_is_a_daemon(bosses: Callable[[], Boss]):
     boss = bosses()
-    path = boss.state / "log" / "hiod.log"
+    path = boss.state / "log" / "boss.log"
     path.mkdir(parents=True)
 
     ended = run(boss, "--detach")
