@@ -236,7 +236,7 @@ def test_a_fact_that_cannot_be_shown_is_counted_and_raises_nothing(pipe) -> None
     assert journal.lost() == lost + 1
 
 
-def test_a_fact_that_does_not_fit_its_sentence_leaves_the_event_told(pipe) -> None:
+def test_a_fact_is_told_as_its_string_whatever_it_makes_of_formats(pipe) -> None:
     class Odd:
         def __format__(self, _: str) -> str:
             raise ValueError("never")
@@ -249,7 +249,7 @@ def test_a_fact_that_does_not_fit_its_sentence_leaves_the_event_told(pipe) -> No
     journal.logger().info("hand.registered", hand=Odd())
 
     [record] = lines(pipe[0])
-    assert (record["message"], record["hand"]) == ("hand.registered", "odd")
+    assert (record["message"], record["hand"]) == ("odd: registered", "odd")
 
 
 def test_an_exception_is_told_with_its_traceback(pipe) -> None:

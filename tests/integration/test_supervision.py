@@ -313,8 +313,8 @@ def test_the_last_lines_a_program_printed_to_its_file_are_its_last_words(shared)
 
     row = shared.until("p", state="failed")
     (death,) = shared.ask("status", name="p")["deaths"]
-    assert row["reason"] == "exit 3: cannot bind 80"
-    assert death["reason"] == "exit 3: cannot bind 80"
+    assert row["reason"] == 'exit 3: last said "cannot bind 80"'
+    assert death["reason"] == 'exit 3: last said "cannot bind 80"'
     assert death["last_words"] == "starting\ncannot bind 80"
 
 
