@@ -640,8 +640,16 @@ def test_a_hand_that_its_launcher_cannot_hold_is_refused_and_not_left_behind(eye
     first = eye.spawn("first", "sleep", "600").pid
     before = resource.prlimit(own, resource.RLIMIT_NOFILE)
 
+    def asleep() -> bool:
+        return Path(f"/proc/{own}/stat").read_text().rpartition(")")[2].split()[0] == "S"
+
+    def held() -> set[int]:
+        return {int(fd.name) for fd in Path(f"/proc/{own}/fd").iterdir()}
+
+    assert wait_until(asleep)
+    taken = held()
     for room in range(2, 8):  # the order itself brings two
-        taken = {int(fd.name) for fd in Path(f"/proc/{own}/fd").iterdir()}
+        assert wait_until(lambda: asleep() and held() == taken), "what it refused, it has let go of"
         limit = [fd for fd in range(before[0]) if fd not in taken][room - 1] + 1
         resource.prlimit(own, resource.RLIMIT_NOFILE, (limit, before[1]))
         answer = eye.refusal(f"hand-{room}", "sleep", "600")
