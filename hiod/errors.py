@@ -97,6 +97,10 @@ class AdminError(HiodError):
         super().__init__(message or code)
 
 
+class StartError(HiodError):
+    """The machine refused a boss something it cannot begin without."""
+
+
 class StoreError(HiodError):
     """The state database cannot be used; ``__cause__`` is the system's reason."""
 

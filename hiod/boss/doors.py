@@ -98,9 +98,10 @@ class Doors:
 
     def open(self) -> None:
         """Begin to look: the boss is ready and has time for it."""
-        from hiod.host.removals import Removals  # noqa: PLC0415 - a start cannot wait for ctypes
+        with contextlib.suppress(OSError, ImportError):  # no room: it looks by the clock
+            from hiod.host.removals import Removals  # noqa: PLC0415 - ctypes is slow
 
-        self._removals = Removals()
+            self._removals = Removals()
         self._watch()
         self._look_at = self._boss.now()
 

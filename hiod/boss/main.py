@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import os
 import resource
 import signal
@@ -32,7 +33,7 @@ from hiod.boss.mailroom import Mailroom
 from hiod.boss.outlook import Outlook
 from hiod.boss.overseer import Overseer, Surroundings
 from hiod.boss.pacing import BossDoist
-from hiod.errors import ConfigError, HiodError, StoreUnfitError
+from hiod.errors import ConfigError, HiodError, StartError, StoreUnfitError
 from hiod.host import confinement, inherited, journal
 from hiod.host import groups as control_groups
 from hiod.host.files import read_files, why_none
@@ -193,11 +194,12 @@ def run_boss(options: argparse.Namespace, where: Places) -> int:
         told = _detach(where, locks)
     try:
         return _run(options, where, locks, told)
-    except (HiodError, OSError) as error:
+    except (HiodError, OSError) as caught:
+        error = _unstarted(caught) if isinstance(caught, OSError) and not told.began else caught
         if told.notify is not None:
             told.notify.status(str(error))  # "systemctl status" shows it above all else
         if not told.waiting:
-            raise
+            raise error from caught.__cause__
         locks.close()  # who hears that it failed may try again at once
         told.failed(error, where)
         return _code(error)
@@ -206,6 +208,17 @@ def run_boss(options: argparse.Namespace, where: Places) -> int:
         raise
     finally:
         locks.close()
+
+
+def _unstarted(error: OSError) -> StartError:
+    """Say in a sentence what the system refused to a boss that had not begun yet."""
+    text = f"cannot start: {error.strerror or error}"
+    if error.filename is not None:
+        text += f": {os.fsdecode(error.filename)}"
+    if error.errno == errno.EMFILE:
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        text += f"; it may have {most}: raise LimitNOFILE= of its unit, or ulimit -Hn"
+    return StartError(text)
 
 
 def read_config_or_adopt(where: Places) -> None:
@@ -225,11 +238,13 @@ class _Told:
 
     Attributes:
         notify: the service manager, to be told why a boss ended; None until it is known.
+        began: it has been ready.
     """
 
     def __init__(self, fd: int | None) -> None:
         self._fd = fd
         self.notify: Notify | None = None
+        self.began = False
 
     @property
     def waiting(self) -> bool:
@@ -243,6 +258,7 @@ class _Told:
             self._fd = None
 
     def ready(self) -> None:
+        self.began = True
         self._say(f"{OK}\n")
 
     def failed(self, error: Exception, where: Places) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from support.talking import identities
 from support.waiting import wait_until
 
 from hiod.admin.client import Client
@@ -385,6 +386,29 @@ def test_a_first_start_on_a_full_disk_says_so(bosses: Callable[[], Boss], flags:
     (sentence,) = ended.stderr.splitlines()
     assert sentence.startswith("hiod: cannot")
     assert str(boss.state / "hiod.db") in sentence
+
+
+@pytest.mark.parametrize("most", [12, 14, 16])
+@pytest.mark.parametrize("flags", [(), ("--detach",)], ids=["foreground", "detached"])
+def test_a_boss_that_may_open_too_few_files_says_so_and_leaves_the_crew_alone(
+    bosses: Callable[[], Boss], most: int, flags: tuple[str, ...]
+):
+    boss = bosses().start()
+    boss.add("h", doers=[], count=3)
+    before = identities(boss.rows())
+    boss.kill()
+
+    ended = subprocess.run(
+        ["prlimit", f"--nofile={most}", *boss.argv, *flags],
+        capture_output=True, text=True, timeout=30, check=False,
+    )  # fmt: skip
+
+    assert ended.returncode == 1
+    (sentence,) = ended.stderr.splitlines()
+    assert sentence.startswith("hiod: cannot ")
+    assert "oo many open files" in sentence
+    boss.start()
+    assert identities(boss.rows()) == before
 
 
 def test_a_log_that_cannot_be_opened_is_named_before_there_is_a_daemon(bosses: Callable[[], Boss]):
