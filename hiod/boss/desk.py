@@ -287,12 +287,17 @@ class Desk:
         there = set(boss.hands)
         boss.membership.apply(config.hands, by=self._by(request))
         boss.ledger.tell("config.reloaded", summary=f"{len(shown)} changed")
-        restarted = {name for one in shown if one.how == "restart" for name in one.hands}
+        changed = {name for one in shown if one.how == "restart" for name in one.hands}
+        coming = {
+            name
+            for name, hand in boss.hands.items()
+            if name not in there or (name in changed and roster.restarts(hand))
+        }
         going = request.params.wait == "gone"
         touched = {
             name: True
             for name, hand in boss.hands.items()
-            if hand.leaving or (not going and (name not in there or name in restarted))
+            if hand.leaving or (not going and name in coming)
         }
         self._promise(
             request,

@@ -356,7 +356,8 @@ class Inquiries:
         """Return what would come of one changed definition, and how it reaches its hands."""
         boss = self._boss
         had = boss.membership.members.get(change.name)
-        hands = [hand.name for hand in roster.hands_of(boss.roll, change.name)]
+        there = roster.hands_of(boss.roll, change.name)
+        hands = [hand.name for hand in there]
         if change.member is None:
             return schema.Change(name=change.name, action="remove", how="stop", hands=hands)
         if had is None:
@@ -364,7 +365,9 @@ class Inquiries:
             return schema.Change(name=change.name, action="add", how="start", hands=new)
         ways = specs.diff(had.spec, change.member.spec)
         values = set(ways.values())
-        how = "restart" if "restart" in values else "next" if "next" in values else "live"
+        how = "live" if values <= {"live"} else "next"
+        if "restart" in values and any(roster.restarts(hand) for hand in there):
+            how = "restart"
         return schema.Change(
             name=change.name,
             action="change",

@@ -703,6 +703,17 @@ def _revise_resting(hand: Hand, event: Revised, _now: float) -> Outcome:
     return replace(hand, spec=event.next_spec or event.spec, next_spec=None), ()
 
 
+def _revise_failed(hand: Hand, event: Revised, now: float) -> Outcome:
+    """Take a changed definition, and try at once whether it does what the last one did not."""
+    hand, _ = _revise_resting(hand, event, now)
+    if not event.restart or hand.wanted is not Wanted.UP:
+        return hand, ()
+    why = "its definition changed"
+    said = _note("hand.restarting", hand, by=event.by, why=why)
+    hand, more = _await(_forget(hand), now, why)
+    return hand, (said, *more)
+
+
 # ---------------------------------------------------------------------------- the table
 
 _UP = (State.READY, State.RUNNING, State.DEGRADED)
@@ -749,6 +760,7 @@ _rule(
     Judged=_stay,
     Revised=_revise_resting,
 )
+_rule((State.FAILED, State.BACKOFF), Revised=_revise_failed)
 _rule((State.WAITING,), StartAsked=_start_waiting, Cleared=_spawn)
 _rule((State.BACKOFF,), TimeCame=_paused)
 _rule(

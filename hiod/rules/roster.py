@@ -253,6 +253,11 @@ def at_rest(hand: Hand) -> bool:
     return hand.process is None and hand.state in RESTING
 
 
+def restarts(hand: Hand) -> bool:
+    """Whether a definition that changed in more than words makes a new process of this hand."""
+    return hand.state not in {State.STOPPED, State.DONE}
+
+
 # ---------------------------------------------------------------------------- selection
 
 

@@ -411,6 +411,32 @@ def test_apply_leaves_what_was_added_at_runtime_and_what_was_stopped(crew):
     assert (crew.row("a")["state"], crew.row("a")["wanted"]) == ("stopped", "down")
 
 
+def test_apply_tries_what_gave_up_with_its_mended_definition(crew):
+    broken = '[hand.e]\ncommand = ["sh", "-c", "exit 3"]\nrestart.limit = 1\n'
+    crew.crew(CREW + broken)
+    crew.ask("apply")
+    crew.until("e", state="failed")
+    crew.crew(CREW + broken.replace("exit 3", "exec sleep 1000"))
+    assert [one["how"] for one in crew.ask("plan")["changes"]] == ["restart"]
+
+    told = hiodctl(crew, "apply")
+
+    assert told[0] == 0, told
+    assert crew.row("e")["state"] == "running"
+    assert "e: running" in told[1]
+
+
+def test_plan_does_not_call_it_a_restart_when_nobody_is_there(crew):
+    crew.change("stop", "a", wait="gone")
+    crew.crew(CREW.replace('command = ["sleep", "1000"]', 'command = ["sleep", "2000"]', 1))
+
+    assert [one["how"] for one in crew.ask("plan")["changes"]] == ["next"]
+    told = hiodctl(crew, "apply")
+
+    assert told[0] == 0, told
+    assert told[1] == "~ a: change command (at its next start)\n"
+
+
 def test_a_hand_whose_definition_is_gone_leaves_and_comes_back_with_it(crew):
     crew.crew(CREW.split("[hand.c]")[0])
     assert apply(crew)["c"]["action"] == "remove"

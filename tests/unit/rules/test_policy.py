@@ -865,16 +865,38 @@ def test_a_verdict_moves_a_hand_and_back() -> None:
 # ---------------------------------------------------------------------------- definitions
 
 
-@pytest.mark.parametrize("state", [State.STOPPED, State.BACKOFF, State.WAITING, State.FAILED])
-def test_a_hand_without_a_process_takes_a_new_definition_whole(state: State) -> None:
+@pytest.mark.parametrize(
+    ("state", "restart"),
+    [
+        (State.STOPPED, True),
+        (State.DONE, True),
+        (State.WAITING, True),
+        (State.BACKOFF, False),
+        (State.FAILED, False),
+    ],
+)
+def test_a_hand_without_a_process_takes_a_new_definition_whole(state: State, restart: bool) -> None:
     life = in_state(state)
     new = spec(tock=2)
 
-    life.feed(r.Revised(spec(labels={"a": "b"}), new, restart=True))
+    life.feed(r.Revised(spec(labels={"a": "b"}), new, restart=restart))
 
     assert life.hand.spec == new
     assert life.hand.next_spec is None
     assert life.state is state
+
+
+@pytest.mark.parametrize("state", [State.BACKOFF, State.FAILED])
+def test_what_failed_is_tried_again_with_a_definition_that_needs_a_process(state: State) -> None:
+    life = in_state(state)
+    new = spec(tock=2)
+
+    life.feed(r.Revised(spec(labels={"a": "b"}), new, restart=True, by="root"))
+
+    assert life.hand.spec == new
+    assert (life.state, life.hand.reason) == (State.WAITING, "its definition changed")
+    assert (life.hand.failures, life.hand.attempt) == ((), 0)
+    assert life.events[-1] == "hand.restarting"
 
 
 def test_a_change_that_needs_a_process_restarts_the_hand_without_counting() -> None:
