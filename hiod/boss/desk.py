@@ -171,6 +171,8 @@ class Desk:
         for outcome in outcomes:
             if outcome.changed is False:
                 outcome.reason = "it has no process"
+            else:
+                self._boss.station(outcome.name).signalled[number] = self._by(request)
         self._done(request, outcomes, number.name)
 
     def _do_send(self, request: Request) -> None:

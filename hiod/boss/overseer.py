@@ -512,8 +512,9 @@ class Overseer(Bosser):
         """Keep how a process ended, and let go of what was known of it."""
         station = self.station(action.name)
         end = action.end
+        asked_by = action.asked_by or station.signalled.get(end.signal or 0, "")
         # Of an end that was asked for, or that was well, a program has not printed why.
-        wondered = not end.clean and (not action.asked_by or policy.own(action.asked_by))
+        wondered = not end.clean and (not asked_by or policy.own(asked_by))
         last = station.last_words(log=wondered)
         self.ledger.bury(
             action.name,
@@ -526,7 +527,7 @@ class Overseer(Bosser):
                 "core": end.core,
                 "rss": end.maxrss_bytes,
                 "uptime_s": action.uptime_s,
-                "asked_by": action.asked_by,
+                "asked_by": asked_by,
                 "last_beat_s": station.beat_age(self.now()),
                 "words": last.text,
                 "gist": last.gist,

@@ -77,6 +77,7 @@ class Station:
         adopted_at: wall time when this boss took it over from an earlier one; greeted: it was told.
         cut_off: its mailbox's path was removed: nobody can write to it.
         refused: why the machine would not make its process, the last time it was tried.
+        signalled: who had it sent which signal, last.
         early: a REG that came before the launcher's word: memo, source, credentials.
         beat: its latest heartbeat and beat_at when that came (tyme).
         sample: the latest look at its process.
@@ -109,6 +110,7 @@ class Station:
     greeted: bool = False
     cut_off: bool = False
     refused: Refused | None = None
+    signalled: dict[int, str] = field(default_factory=dict)
     early: Any = None
     beat: Mapping[str, Any] = field(default_factory=dict)
     beat_at: float | None = None
@@ -141,6 +143,7 @@ class Station:
         self.adopted_at = None
         self.greeted = self.cut_off = False
         self.refused = None
+        self.signalled = {}
         self.early = None
         self.beat = {}
         self.beat_at = None

@@ -524,6 +524,17 @@ def test_signal_reaches_the_process(crew: Boss, added: Callable[..., Any]):
     assert row["reason"] in {"exit 7", "signal 10"}
 
 
+def test_who_ends_a_hand_by_a_signal_has_asked_for_it(crew: Boss, added: Callable[..., Any]):
+    added("slain", command=["sleep", "600"], restart={"policy": "never"})
+
+    crew.ask("signal", names=["slain"], signal="KILL")
+
+    crew.until("slain", state="failed")
+    (death,) = crew.ask("status", name="slain")["deaths"]
+    assert death["signal"] == 9
+    assert death["asked_by"].endswith(f"(uid {os.getuid()}, pid {os.getpid()})")
+
+
 def test_a_signal_that_does_not_exist_is_refused(crew: Boss):
     parameters = refused(
         crew, "org.varlink.service.InvalidParameter", "signal", names=["first"], signal="NOPE"
