@@ -7,6 +7,7 @@ every answer; hiodctl shows them as local time.
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 from hiod.admin import schema
@@ -260,7 +261,7 @@ def _process_words(hand: Hand, station: Station) -> str:
 def _ran_as(hand: Hand, station: Station, cwd: str) -> str:
     spec = hand.spec
     if spec.command is not None:
-        parts = [" ".join(spec.command)]
+        parts = [shlex.join(spec.command)]
     else:
         python = station.launcher.python if station.launcher is not None else spec.python
         parts = [

@@ -337,7 +337,7 @@ def test_what_can_be_done_is_named(state: State, verbs: list[str]) -> None:
 
 
 def test_a_command_hand_sends_no_heartbeats() -> None:
-    life = Life(command=["sleep", "9"])
+    life = Life(command=["sh", "-c", "sleep 9; exit"])
     life.up()
     station = Station("/r/m/web.uxd")
     station.health = health.begin(0.0, beats=False)
@@ -346,7 +346,7 @@ def test_a_command_hand_sends_no_heartbeats() -> None:
         "sends no heartbeats: only its process is watched"
     ]
     life.exited(r.End(code=1))
-    assert explain(life.hand, station)["ran as"] == ["sleep 9"]
+    assert explain(life.hand, station)["ran as"] == ["sh -c 'sleep 9; exit'"]
 
 
 HOMELESS = Sandbox(
