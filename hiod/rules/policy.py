@@ -122,9 +122,9 @@ def recent(hand: Hand, now: float) -> tuple[float, ...]:
 
 def satisfies(hand: Hand) -> bool:
     """Whether hands that come after this one may start."""
-    if hand.spec.ready.by == "exit":
-        return hand.state is State.DONE
-    return hand.state in {State.READY, State.RUNNING, State.DEGRADED}
+    if hand.state is State.DONE:
+        return True
+    return not _one_shot(hand) and hand.state in {State.READY, State.RUNNING, State.DEGRADED}
 
 
 def stands(hand: Hand) -> str:
@@ -358,7 +358,10 @@ def _not_ready(hand: Hand, _event: TimeCame, now: float) -> Outcome:
     ready = hand.spec.ready
     # By what it was given, which a changed definition may not say any more.
     given_s = _secs(hand.wake_at - hand.since)
-    missed = f"{ready.to} did not answer" if ready.by == "connect" else _MISSED[ready.by]
+    if ready.by == "connect":
+        missed = f"{ready.to} did not answer"
+    else:
+        missed = _MISSED.get(ready.by, "it had no process")
     said = _note("hand.not_ready", hand, timeout_s=given_s, by=ready.by, why=missed)
     why = f"not ready in {given_s:g} s: {missed}"
     hand, more = _ask_to_end(hand, now, by=f"{_OWN}{why}", why=why, then=Then.RETRY)

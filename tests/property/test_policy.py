@@ -83,7 +83,9 @@ class Lives(RuleBasedStateMachine):
             assert (hand.wanted, hand.leaving) == (before.wanted, before.leaving)
         if before.state in r.RESTING and hand.state not in r.RESTING:
             asked = isinstance(event, r.RestartAsked) and not event.counts
-            assert asked or isinstance(event, r.StartAsked)
+            mended = before.state is State.FAILED and isinstance(event, r.Revised)
+            assert asked or mended or isinstance(event, r.StartAsked)
+            assert hand.wanted is Wanted.UP
 
     # ------------------------------------------------------------------ the operator
 
