@@ -27,7 +27,8 @@ from hiod.base.crewing import (
     userTag,
     write,
 )
-from hiod.base.doing import Doer
+from hiod.base.deeding import titleOf
+from hiod.base.doing import ASYNC, GENERATES, Doer, flagsOf
 from hiod.errors import MultiError
 
 if TYPE_CHECKING:
@@ -81,18 +82,25 @@ class Desk:
         """Enter a Doer as the reader of its tags.
 
         Raises:
-            MultiError: a tag is not 4 to 16 of A to Z, or another Doer has it.
+            MultiError: a tag is not 4 to 16 of A to Z, or another Doer has it; or a method would
+                make a generator or coroutine that nobody runs.
         """
+        _checkMethods(doer)
+        if isinstance(doer.tags, str):
+            raise MultiError(
+                f"tags of {titleOf(doer)} is the text {doer.tags!r}, and a tuple is due: "
+                f"({doer.tags!r},)"
+            )
         for tag in doer.tags:
             if not userTag(tag):
                 raise MultiError(
-                    f"{_title(doer)} claims the tag {tag!r}; "
+                    f"{titleOf(doer)} claims the tag {tag!r}; "
                     f"a tag is {TAG_MIN} to {TAG_MAX} letters A to Z"
                 )
             other = self.claims.get(tag)
             if other is not None and other is not doer:
                 raise MultiError(
-                    f"{_title(other)} and {_title(doer)} both claim the tag {tag!r}; "
+                    f"{titleOf(other)} and {titleOf(doer)} both claim the tag {tag!r}; "
                     f"a tag has one Doer in a hand"
                 )
         self.claims.update(dict.fromkeys(doer.tags, doer))
@@ -102,11 +110,11 @@ class Desk:
 
         Raises:
             ValueError: the tag is not 4 to 16 of A to Z.
-            TypeError: the load cannot be written as JSON.
+            TypeError: the load is no dict, or cannot be written as JSON.
         """
         if not userTag(tag):
             raise ValueError(f"cannot tell {tag!r}: a tag is {TAG_MIN} to {TAG_MAX} letters A to Z")
-        return self._send(name, write(tag, self._crewer.name, load or {}))
+        return self._send(name, write(tag, self._crewer.name, _whole(load)))
 
     def ask(
         self,
@@ -121,7 +129,7 @@ class Desk:
 
         Raises:
             ValueError: the tag is not 4 to 16 of A to Z.
-            TypeError: the load cannot be written as JSON.
+            TypeError: the load is no dict, or cannot be written as JSON.
         """
         if not userTag(tag):
             raise ValueError(f"cannot ask {tag!r}: a tag is {TAG_MIN} to {TAG_MAX} letters A to Z")
@@ -130,7 +138,7 @@ class Desk:
         asked = Asked(doer or self._crewer.running(), self._known(name), tag)
         self._asks[ident] = asked
         try:
-            if not self._send(name, asking(self._crewer.name, ident, tag, load or {})):
+            if not self._send(name, asking(self._crewer.name, ident, tag, _whole(load))):
                 return None
             heapq.heappush(self._askDue, (self._now() + timeout, ident))
             if len(self._askDue) > 64 + 2 * len(self._asks):  # mostly answered ones by now
@@ -144,9 +152,13 @@ class Desk:
             self._asks.pop(ident, None)
 
     def reply(self, memo: MemoDom, load: Mapping[str, Any] | None = None) -> bool:
-        """Answer a memo: an ask gets its answer, any other a memo of the same tag."""
+        """Answer a memo: an ask gets its answer, any other a memo of the same tag.
+
+        Raises:
+            TypeError: the load is no dict, or cannot be written as JSON.
+        """
         if isinstance(memo, Question):
-            return self._send(memo.name, answering(self._crewer.name, memo.ask, load or {}))
+            return self._send(memo.name, answering(self._crewer.name, memo.ask, _whole(load)))
         return self.tell(memo.name, memo.tag, load)
 
     def _send(self, name: str, text: str) -> bool:
@@ -353,10 +365,39 @@ class CrewDoer(Doer):
 
     def _mine(self) -> Crewer:
         if self.crewer is None:
-            raise MultiError(f"{_title(self)} has no Crewer; give it crewer= when it is made")
+            raise MultiError(f"{titleOf(self)} has no Crewer; give it crewer= when it is made")
         return self.crewer
 
 
-def _title(doer: Doer) -> str:
-    """Name a Doer in a sentence."""
-    return type(doer).__qualname__
+_RUN_BY_NOBODY = (
+    ("memo", GENERATES, "must not yield; ask in recur"),
+    ("memo", ASYNC, "must not be async; ask in recur"),
+    ("enter", GENERATES, "must not yield; ask in recur"),
+    ("enter", ASYNC, "must not be async"),
+    ("recur", ASYNC, "must not be async; it yields seconds"),
+)
+"""Methods, what their code must not be flagged as, and what to say then."""
+
+
+def _checkMethods(doer: CrewDoer) -> None:
+    """Refuse methods that would do nothing when they are called.
+
+    Raises:
+        MultiError: there is one.
+    """
+    for method, flags, verdict in _RUN_BY_NOBODY:
+        if flagsOf(getattr(doer, method)) & flags:
+            raise MultiError(f"{titleOf(doer)}.{method} {verdict}")
+
+
+def _whole(load: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """Give a load that may be left out.
+
+    Raises:
+        TypeError: it is no dict.
+    """
+    if load is None:
+        return {}
+    if not isinstance(load, dict):
+        raise TypeError(f"a load is a dict, got {type(load).__name__}")
+    return load

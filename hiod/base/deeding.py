@@ -111,6 +111,12 @@ class Deed:
         return f"Deed(dog={self.dog!r}, retyme={self.retyme!r}, doer={self.doer!r})"
 
 
+def titleOf(doer: Any) -> str:
+    """Name a Doer in a sentence: its class, or the function it is."""
+    title: str = getattr(doer, "__qualname__", type(doer).__qualname__)
+    return title
+
+
 def setDone(doer: Any, done: Any) -> None:
     """Set ``done`` of a Doer, of the function underneath when it is a bound method."""
     getattr(doer, "__func__", doer).done = done

@@ -32,7 +32,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Deed", "Deeds", "DoDoer", "Doer", "Doist", "doify", "doize"]
 
-_CO_GENERATOR = 0x20
+GENERATES = 0x20
+"""Flag of code that makes a generator when it is called."""
+ASYNC = 0x80 | 0x200
+"""Flags of code that makes a coroutine or an asynchronous generator."""
 
 F = TypeVar("F")
 
@@ -94,7 +97,7 @@ class Doer(Tymee):
             self.wind(tymth)
             self.tock = tock
             self.enter(temp=True if temp or self.temp else None)
-            if _isGenerating(self.recur):
+            if flagsOf(self.recur) & GENERATES:
                 self.done = yield from self.recur(tock=self._tock)  # type: ignore[call-arg]
             else:
                 while not self.done or always:
@@ -1000,9 +1003,9 @@ def _fdsOf(doer: Any) -> Callable[[], Iterable[Any]] | None:
     return fds if callable(fds) else lambda: fds
 
 
-def _isGenerating(method: Any) -> bool:
-    """Whether calling ``method`` makes a generator; ``inspect`` would cost each hand half a MiB."""
+def flagsOf(method: Any) -> int:
+    """Return the flags of a method's code; ``inspect`` would cost each hand half a MiB."""
     while (inner := getattr(method, "__func__", getattr(method, "func", None))) is not None:
         method = inner
     code = getattr(method, "__code__", None)
-    return isinstance(code, CodeType) and bool(code.co_flags & _CO_GENERATOR)
+    return code.co_flags if isinstance(code, CodeType) else 0

@@ -7,7 +7,7 @@ import pytest
 
 from hiod.base.crewdoing import ASK_S, WAIT_MAX, WAIT_S, CrewDoer, Desk
 from hiod.base.crewdoms import MemoDom
-from hiod.base.crewing import answering, asking, bok, read, write
+from hiod.base.crewing import answering, asking, bok, question, read, write
 from hiod.errors import MultiError
 
 BOOK = {"boss": "/boss", "beta": "/beta"}
@@ -151,6 +151,32 @@ def test_a_tag_that_is_not_an_authors_is_refused(crewer, tag):
         Wrong(crewer=crewer)
 
 
+def test_tags_that_are_a_text_are_refused_as_such(crewer):
+    class Wrong(CrewDoer):
+        tags = "FEED"
+
+    with pytest.raises(MultiError, match=r"tags of .*Wrong is the text 'FEED', and a tuple is due"):
+        Wrong(crewer=crewer)
+
+
+def test_a_memo_method_that_yields_is_refused_because_it_would_never_run(crewer, desk):
+    class Asks(CrewDoer):
+        tags = ("FEED",)
+
+        def memo(self, memo):
+            yield from self.ask(memo.name, "TOTAL")
+
+    class Later(CrewDoer):
+        async def enter(self, *, temp=None):
+            self.temp = temp
+
+    with pytest.raises(MultiError, match=r"Asks\.memo must not yield; ask in recur"):
+        Asks(crewer=crewer)
+    with pytest.raises(MultiError, match=r"Later\.enter must not be async"):
+        Later(crewer=crewer)
+    assert desk.claims == {}
+
+
 def test_a_doer_claims_its_own_tags_twice_without_harm(crewer, desk, reader):
     crewer.claim(reader)
 
@@ -288,6 +314,28 @@ def test_a_doer_cannot_speak_under_a_control_tag(reader, tag):
         reader.tell("beta", tag)
     with pytest.raises(ValueError, match="4 to 16 letters"):
         next(reader.ask("beta", tag))
+
+
+@pytest.mark.parametrize("load", [[1, 2], [], 0, "text", "", False])
+def test_a_load_that_is_no_dict_is_refused_where_it_is_given(reader, crewer, load):
+    told = MemoDom("READING", "beta", {})
+    asked = question(MemoDom("ASK", "beta", {"id": "9.1", "tag": "TOTAL", "load": {}}))
+    for say in (
+        lambda: reader.tell("beta", "READING", load),
+        lambda: next(reader.ask("beta", "READING", load)),
+        lambda: reader.reply(told, load),
+        lambda: reader.reply(asked, load),
+    ):
+        with pytest.raises(TypeError, match=f"a load is a dict, got {type(load).__name__}"):
+            say()
+    assert crewer.sent == []
+
+
+def test_no_load_and_an_empty_one_are_the_same(reader, crewer):
+    reader.tell("beta", "READING", None)
+    reader.tell("beta", "READING", {})
+
+    assert [memo.load for memo, _ in crewer.sent] == [{}, {}]
 
 
 def test_a_memo_to_a_name_nobody_has_yet_leaves_when_the_book_has_it(reader, crewer, desk):
