@@ -149,7 +149,7 @@ def _ended(last: schema.Death) -> list[str]:
     asked = f"asked by {last.asked_by}" if last.asked_by else "nobody asked"
     if last.asked_by and policy.own(last.asked_by):
         asked = f"ended by {last.asked_by}"
-    said = _own_frames(last.last_words or "")
+    said = _telling(last.last_words or "")
     if len(said) == 1 and gist in (said[0], words.last_said(said[0])):
         said = []
     told = f"{how}{', core' if last.core else ''}{ran}{': ' if gist else ''}{gist}"
@@ -164,28 +164,14 @@ def _span(seconds: float) -> str:
     return f"{seconds:.1f} s"
 
 
-_DUMP = "(most recent call first)"
-_TRACEBACK = "Traceback (most recent call last)"
-_IMPORTERS = ('File "<frozen importlib', "importlib/__init__.py", "/hiod/hand/main.py")
-
-
-def _own_frames(text: str) -> list[str]:
-    """Return what says most of last words: the inner end of their traceback or stack dump.
-
-    The frames of whoever imported and ran the doers are left out.
-    """
-    if _DUMP in text and _TRACEBACK not in text:
+def _telling(text: str) -> list[str]:
+    """Return what says most of last words: the inner end of their traceback, or of a stack dump."""
+    if words.has_traceback(text):
+        lines = words.traced(text)
+    elif words.has_dump(text):
         return _innermost(text)
-    lines: list[str] = []
-    skip = False
-    for line in text.strip().splitlines():
-        frame = line.startswith('  File "')
-        if frame or not line.startswith(" "):
-            skip = frame and any(one in line for one in _IMPORTERS)
-        if not skip:
-            lines.append(line)
-    if len(lines) > 1 and not any(line.startswith("  ") for line in lines):
-        lines = [line for line in lines if not line.startswith(_TRACEBACK)]
+    else:
+        lines = text.strip().splitlines()
     return ["…", *lines[-STACK_LINES:]] if len(lines) > STACK_LINES else lines
 
 

@@ -82,13 +82,19 @@ def _one_line(said: object) -> str:
 def innermost(dump: str) -> list[str]:
     """Return the lines of the thread that answered a request for a stack, innermost frame first.
 
-    A dump holds all threads; the one that matters is where the signal found it. All lines, when
-    none says so.
+    A dump holds all threads; the one that matters is where the signal found it, of several dumps in
+    the last. All lines, when none says so.
     """
-    for thread in dump.strip().split("\n\n"):
-        if thread.startswith("Current thread"):
-            return thread.splitlines()
-    return dump.strip().splitlines()
+    found: list[str] = []
+    ours = False
+    for line in dump.strip().splitlines():
+        if line.startswith("Current thread 0x"):
+            found, ours = [line], True
+        elif not line or _DUMP in line:
+            ours = False
+        elif ours:
+            found.append(line)
+    return found or dump.strip().splitlines()
 
 
 class Frame(NamedTuple):
@@ -99,8 +105,17 @@ class Frame(NamedTuple):
     function: str
 
 
+_DUMP = "(most recent call first)"
 _FRAME = re.compile(r'^\s*File "(.+)", line (\d+) in (.+)$')
-_OURS = re.compile(r"/hiod/(base|core|hand|help)/|/hiod/__main__\.py$|^<frozen ")
+_TRACED = re.compile(r'^  File "(.+)", line \d+, in ')
+_IMPORTERS = re.compile(r"^<frozen |/importlib/__init__\.py$|/hiod/hand/main\.py$")
+_OURS = re.compile(rf"/hiod/(base|core|hand|help)/|/hiod/__main__\.py$|{_IMPORTERS.pattern}")
+_LIBRARIES = re.compile(r"/(site|dist)-packages/|/lib(64)?/python3[^/]*/")
+
+
+def _authors(file: str) -> bool:
+    """Whether a file is the author's: neither hiod's nor of an installed library."""
+    return not _OURS.search(file) and not _LIBRARIES.search(file)
 
 
 def frames(dump: str) -> list[Frame]:
@@ -116,6 +131,71 @@ def frames(dump: str) -> list[Frame]:
     ]
     own = [at for at, frame in enumerate(found) if not _OURS.search(frame.file)]
     return found[: own[-1] + 1] if own else found
+
+
+def has_traceback(text: str) -> bool:
+    """Say whether there is a traceback in last words."""
+    return _TRACEBACK in text
+
+
+def has_dump(text: str) -> bool:
+    """Say whether there is a stack dump in last words."""
+    return _DUMP in text
+
+
+def traced(text: str) -> list[str]:
+    """Return the lines of tracebacks that say where in the author's code it went wrong.
+
+    Left out are stack dumps beside them and the frames, with their source, of what imports, of hiod
+    where frames of others remain, and of what the author's innermost frame has called.
+    """
+    lines = [line for line in text.strip().splitlines() if not _of_dump(line)]
+    hidden = _hidden(lines)
+    kept: list[str] = []
+    skip = False
+    for at, line in enumerate(lines):
+        if not line.startswith("  ") or line.startswith('  File "'):
+            skip = at in hidden
+        if not skip:
+            kept.append(line)
+    while kept and not kept[-1]:
+        kept.pop()
+    return [line for at, line in enumerate(kept) if not _bare(kept, at)] if len(kept) > 1 else kept
+
+
+def _of_dump(line: str) -> bool:
+    """Whether a line is one of a stack dump."""
+    return line.endswith(f"{_DUMP}:") or line == "  ..." or _FRAME.match(line) is not None
+
+
+def _bare(lines: list[str], at: int) -> bool:
+    """Whether a line opens a traceback of which no frame is left."""
+    follows = lines[at + 1 : at + 2]
+    return lines[at].startswith(_TRACEBACK) and not any(one.startswith("  ") for one in follows)
+
+
+def _hidden(lines: list[str]) -> set[int]:
+    """Return which lines open frames that a person need not see."""
+    files: dict[int, str] = {}
+    innermost: dict[int, int] = {}  # the author's, by where its traceback begins
+    begins: dict[int, int] = {}
+    begin = 0
+    for at, line in enumerate(lines):
+        told = _TRACED.match(line)
+        if line.startswith(_TRACEBACK):
+            begin = at
+        elif told is not None:
+            files[at], begins[at] = told[1], begin
+            if _authors(told[1]):
+                innermost[begin] = at
+    others = any(not _OURS.search(file) for file in files.values())
+    return {
+        at
+        for at, file in files.items()
+        if _IMPORTERS.search(file)
+        or (others and _OURS.search(file))
+        or at > innermost.get(begins[at], len(lines))
+    }
 
 
 def _step(line: str) -> dict[str, object] | None:
@@ -141,9 +221,11 @@ def _last_of_traceback(lines: list[str]) -> str:
     for line in reversed(lines):
         if _says(line):
             return line
-    # Only a stack that was asked for: its first frame is where the hand was.
-    frames = [line for line in lines if line.lstrip().startswith("File ")]
-    return (frames or lines[-1:] or [""])[0]
+    # Only a stack that was asked for: what of its author's code was running then.
+    stack = frames("\n".join(lines))
+    stack = [frame for frame in stack if _authors(frame.file)] or stack
+    where = [f'File "{file}", line {line} in {function}' for file, line, function in stack]
+    return (where or lines[-1:] or [""])[0]
 
 
 _SAID = 'last said ""'

@@ -290,6 +290,24 @@ def test_of_a_stack_that_was_kept_with_a_death_the_innermost_frames_are_shown() 
     assert found[-1] == "  …"
 
 
+def test_of_a_traceback_the_authors_line_is_shown_and_a_dump_after_it_is_not() -> None:
+    ours = [
+        f'  File "/x/hiod/base/crewing.py", line {line}, in tell\n    tojson()' for line in range(9)
+    ]
+    author = '  File "/srv/app/feed.py", line 41, in poll'
+    head, raised = "Traceback (most recent call last):", "TypeError: no set"
+    dump = ["Current thread 0x1 (most recent call first):", '  File "/x/y.py", line 1 in wait'] * 9
+    kept = "\n".join([head, author, *ours, raised, *dump])
+
+    (_, *told) = explain(
+        in_state(State.FAILED).hand,
+        STATION,
+        deaths=[views.death(death(code=1, gist=raised, words=kept))],
+    )["last"]
+
+    assert told == [f"  {line}" for line in (head, author, raised)]
+
+
 def test_why_a_hand_is_stuck_shows_its_witnesses_and_its_stack() -> None:
     hand = in_state(State.DEGRADED).hand
     station = Station("/r/m/web.uxd")

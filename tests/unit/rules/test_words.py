@@ -5,7 +5,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hiod.rules.words import GIST_CHARS, Words, frames, innermost, read, read_log, release
+from hiod.rules.words import (
+    GIST_CHARS,
+    Words,
+    frames,
+    innermost,
+    read,
+    read_log,
+    release,
+    traced,
+)
 
 TRACEBACK = b"""Traceback (most recent call last):
   File "/srv/shop.py", line 3, in recur
@@ -183,3 +192,62 @@ def test_of_a_dump_those_frames_count_that_are_the_hands_own(lines, files) -> No
     dump = "\n".join(["Current thread 0x1 (most recent call first):", *(f"  {x}" for x in lines)])
 
     assert [frame.file for frame in frames(dump)] == files
+
+
+def frame(file: str, line: int = 1) -> str:
+    return f'  File "{file}", line {line}, in f\n    f()\n    ^^^\n'
+
+
+HEAD = "Traceback (most recent call last):\n"
+SITE = "/srv/venv/lib/python3.11/site-packages"
+FEED = frame("/srv/app/feed.py", 41)
+DOING = frame(f"{SITE}/hiod/base/doing.py")
+DESK = frame(f"{SITE}/hiod/base/crewdoing.py")
+IMPORT = frame("/usr/lib/python3.11/importlib/__init__.py") + frame("<frozen importlib._bootstrap>")
+ORJSON = frame(f"{SITE}/orjson/__init__.py")
+JSON = frame("/usr/lib/python3.11/json/decoder.py")
+RAISED = "TypeError: Type is not JSON serializable: set"
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        (HEAD + DOING + FEED + DESK * 5 + ORJSON, HEAD + FEED),
+        (HEAD + DOING + FEED + JSON + ORJSON * 9, HEAD + FEED),
+        (HEAD + ORJSON + FEED + DOING + FEED, HEAD + ORJSON + FEED * 2),
+        (HEAD + DOING + ORJSON * 2, HEAD + ORJSON * 2),
+        (HEAD + DOING + DESK, HEAD + DOING + DESK),
+        (HEAD + IMPORT, ""),
+        (HEAD + IMPORT + FEED, HEAD + FEED),
+        (
+            HEAD + DESK + "KeyError: 1\n\nso\n\n" + HEAD + DOING + FEED,
+            "KeyError: 1\n\nso\n\n" + HEAD + FEED,
+        ),
+        (
+            HEAD + FEED + f'  File "{SITE}/bad.py", line 3\n    x y\n',
+            HEAD + FEED + f'  File "{SITE}/bad.py", line 3\n    x y\n',
+        ),
+    ],
+)
+def test_of_a_traceback_those_frames_count_that_are_the_authors(text: str, left: str) -> None:
+    assert traced(text + RAISED) == (left + RAISED).splitlines()
+
+
+@pytest.mark.parametrize(
+    "text", [DUMP.decode() + HEAD + FEED + RAISED, HEAD + FEED + RAISED + "\n" + DUMP.decode()]
+)
+def test_a_stack_dump_beside_a_traceback_is_left_out(text: str) -> None:
+    assert traced(text) == (HEAD + FEED + RAISED).splitlines()
+
+
+def test_the_latest_of_several_dumps_counts() -> None:
+    other = DUMP.replace(b"shop.py", b"till.py") + b"\nThread 0x02 (most recent call first):\n  F"
+
+    assert frames((DUMP + other).decode())[0].file == "/srv/till.py"
+
+
+def test_where_a_hand_stood_is_told_by_its_authors_frame() -> None:
+    inner = b'  File "/usr/lib/python3.11/socket.py", line 7 in readinto\n'
+    dump = b"\n".join([DUMP.splitlines()[0], inner.rstrip(), *DUMP.splitlines()[1:]])
+
+    assert read(dump).gist == 'File "/srv/shop.py", line 9 in recur'
