@@ -691,7 +691,7 @@ def _paused(hand: Hand, _event: TimeCame, now: float) -> Outcome:
 def _revise_live(hand: Hand, event: Revised, now: float) -> Outcome:
     """Take a changed definition: now, at the next start, or by a restart."""
     hand = replace(hand, spec=event.spec, next_spec=event.next_spec)
-    if event.restart:
+    if event.restart and _stays(hand):
         return _again(hand, now, by=event.by, why="its definition changed", then=Then.START)
     if hand.state in _UP:
         hand = replace(hand, wake_at=_next_look(hand))
@@ -699,7 +699,11 @@ def _revise_live(hand: Hand, event: Revised, now: float) -> Outcome:
 
 
 def _revise_stopping(hand: Hand, event: Revised, _now: float) -> Outcome:
-    return replace(hand, spec=event.spec, next_spec=event.next_spec), ()
+    """Take a changed definition; how long each step of the stop may take holds for this one."""
+    had, stop = hand.spec.stop, event.spec.stop
+    more_s = {"ask": stop.grace_s - had.grace_s, "term": stop.term_s - had.term_s}
+    wake_at = hand.wake_at + more_s.get(hand.stop_step, 0.0)
+    return replace(hand, spec=event.spec, next_spec=event.next_spec, wake_at=wake_at), ()
 
 
 def _revise_resting(hand: Hand, event: Revised, _now: float) -> Outcome:
@@ -708,13 +712,27 @@ def _revise_resting(hand: Hand, event: Revised, _now: float) -> Outcome:
 
 def _revise_failed(hand: Hand, event: Revised, now: float) -> Outcome:
     """Take a changed definition, and try at once whether it does what the last one did not."""
+    had = hand.spec
     hand, _ = _revise_resting(hand, event, now)
-    if not event.restart or hand.wanted is not Wanted.UP:
+    if hand.wanted is not Wanted.UP:
         return hand, ()
+    if not event.restart:
+        return _revise_pause(hand, had, now) if hand.state is State.BACKOFF else (hand, ())
     why = "its definition changed"
     said = _note("hand.restarting", hand, by=event.by, why=why)
     hand, more = _await(_forget(hand), now, why)
     return hand, (said, *more)
+
+
+def _revise_pause(hand: Hand, had: HandSpec, now: float) -> Outcome:
+    """Let the pause under way last as long as the changed definition says."""
+    if hand.spec.restart.policy == "never":
+        how, why = hand.reason.rpartition("; try ")[0], "restart.policy = never"
+        said = _note("hand.failed", hand, how=how, note="", why=why)
+        return _to(hand, State.FAILED, how, now), (said,)
+    salt = f"{hand.name}.{hand.generation}"
+    more_s = delay_s(hand.spec, hand.attempt, salt=salt) - delay_s(had, hand.attempt, salt=salt)
+    return replace(hand, wake_at=hand.wake_at + more_s), ()
 
 
 # ---------------------------------------------------------------------------- the table

@@ -899,6 +899,54 @@ def test_what_failed_is_tried_again_with_a_definition_that_needs_a_process(state
     assert life.events[-1] == "hand.restarting"
 
 
+def test_a_pause_under_way_becomes_as_long_as_the_changed_definition_says() -> None:
+    life = Life(restart={"delay_s": 500, "max_delay_s": 600, "jitter": 0})
+    life.up()
+    life.exited(CRASH)
+    died = life.now
+
+    life.feed(r.Revised(spec(restart={"delay_s": 4, "jitter": 0})), 1.0)
+
+    assert (life.state, life.hand.wake_at) == (State.BACKOFF, pytest.approx(died + 4))
+
+
+def test_a_hand_that_may_no_longer_be_tried_again_is_not() -> None:
+    life = Life()
+    life.up()
+    life.exited(CRASH)
+
+    life.feed(r.Revised(spec(restart={"policy": "never"})))
+
+    assert (life.state, life.hand.reason) == (State.FAILED, "exit 3")
+    assert life.events[-1] == "hand.failed"
+
+
+@pytest.mark.parametrize(("step", "key"), [("ask", "grace_s"), ("term", "term_s")])
+def test_a_stop_under_way_takes_as_long_as_the_changed_definition_says(step: str, key: str) -> None:
+    life = Life(stop={key: 300})
+    life.up()
+    life.feed(r.StopAsked("ann", 1.0))
+    while life.hand.stop_step != step:
+        life.time_comes()
+    began = life.now
+
+    life.feed(r.Revised(spec(stop={key: 2})), 1.0)
+
+    assert life.hand.wake_at == pytest.approx(began + 2)
+
+
+def test_a_hand_that_is_to_be_stopped_is_not_restarted_by_a_change() -> None:
+    life = Life()
+    life.up()
+    life.hand = policy.wants_down(life.hand, r.StopAsked("ann", 1.0))
+    new = spec(tock=2)
+
+    orders = life.feed(r.Revised(life.hand.spec, new, restart=True))
+
+    assert orders == ()
+    assert (life.state, life.hand.next_spec) == (State.READY, new)
+
+
 def test_a_change_that_needs_a_process_restarts_the_hand_without_counting() -> None:
     life = Life()
     life.up()
