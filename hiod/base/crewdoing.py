@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 WAIT_S = 10.0
 """How long a memo to a name not in the book, or from a source not in it, waits for the book."""
 WAIT_MAX = 1000
-"""Memos that may wait so, each way."""
+"""Memos that may wait so, each way; those to names together no more bytes than an outbox."""
 ASK_S = 5.0
 """How long an ask waits when nobody says."""
 
@@ -63,15 +63,16 @@ class Desk:
 
     Attributes:
         claims: the Doer of each tag.
-        waiting: by name not in the book, until when each memo to it waits, and the memo.
+        waiting: by name not in the book, until when each memo to it waits, the memo, its bytes.
     """
 
     def __init__(self, crewer: Crewer) -> None:
         self.claims: dict[str, CrewDoer] = {}
         self._crewer = crewer
         self._held: deque[tuple[float, Rx, MemoDom]] = deque()
-        self.waiting: dict[str, deque[tuple[float, str]]] = {}
+        self.waiting: dict[str, deque[tuple[float, str, int]]] = {}
         self._waitingCount = 0
+        self._waitingBytes = 0
         self._asks: dict[str, Asked] = {}
         self._askDue: list[tuple[float, str]] = []
         self._asked = 0
@@ -86,12 +87,12 @@ class Desk:
                 make a generator or coroutine that nobody runs.
         """
         _checkMethods(doer)
-        if isinstance(doer.tags, str):
+        tags: Any = doer.tags
+        if isinstance(tags, str):
             raise MultiError(
-                f"tags of {titleOf(doer)} is the text {doer.tags!r}, and a tuple is due: "
-                f"({doer.tags!r},)"
+                f"tags of {titleOf(doer)} is the text {tags!r}, and a tuple is due: ({tags!r},)"
             )
-        for tag in doer.tags:
+        for tag in tags:
             if not userTag(tag):
                 raise MultiError(
                     f"{titleOf(doer)} claims the tag {tag!r}; "
@@ -103,7 +104,7 @@ class Desk:
                     f"{titleOf(other)} and {titleOf(doer)} both claim the tag {tag!r}; "
                     f"a tag has one Doer in a hand"
                 )
-        self.claims.update(dict.fromkeys(doer.tags, doer))
+        self.claims.update(dict.fromkeys(tags, doer))
 
     def tell(self, name: str, tag: str, load: Mapping[str, Any] | None = None) -> bool:
         """Send a memo to a hand by name; False when there is no room for it.
@@ -168,13 +169,23 @@ class Desk:
         addr = crewer.getAddr(name)
         if addr is not None:
             return crewer.memoit(text, addr)
-        if self._waitingCount >= WAIT_MAX:
+        size = len(text) if text.isascii() else len(text.encode())
+        if size > crewer.maxMemo:
+            crewer.dead(text, name, "too-large")
+            return False
+        if self._waitingCount >= WAIT_MAX or self._waitingBytes + size > crewer.MaxOutBytes:
             crewer.dead(text, name, "too many wait for a name in the book")
             return False
         self._waitingCount += 1
-        self.waiting.setdefault(name, deque()).append((self._now() + WAIT_S, text))
+        self._waitingBytes += size
+        self.waiting.setdefault(name, deque()).append((self._now() + WAIT_S, text, size))
         crewer.wake()
         return True
+
+    def _waited(self, size: int) -> None:
+        """Count a memo that waits for a name no more."""
+        self._waitingCount -= 1
+        self._waitingBytes -= size
 
     def _known(self, name: str) -> str:
         """Give a hand the name its answer will carry: the boss has two."""
@@ -256,8 +267,8 @@ class Desk:
         """Look again at what waits for the book: it has changed."""
         for name in [name for name in self.waiting if self._crewer.getAddr(name) is not None]:
             addr = self._crewer.getAddr(name)
-            for _, text in self.waiting.pop(name):
-                self._waitingCount -= 1
+            for _, text, size in self.waiting.pop(name):
+                self._waited(size)
                 self._crewer.memoit(text, addr)  # refused: counted there
         held, self._held = self._held, deque()
         for entry in held:
@@ -278,8 +289,9 @@ class Desk:
         for name in [name for name, texts in self.waiting.items() if texts[0][0] <= now]:
             texts = self.waiting[name]
             while texts and texts[0][0] <= now:
-                self._waitingCount -= 1
-                self._crewer.dead(texts.popleft()[1], name, "name never in the book")
+                _, text, size = texts.popleft()
+                self._waited(size)
+                self._crewer.dead(text, name, "name never in the book")
             if not texts:
                 del self.waiting[name]
 

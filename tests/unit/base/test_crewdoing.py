@@ -34,6 +34,7 @@ class FakeCrewer:
         self.book = dict(BOOK)
         self.sent = []
         self.room = True
+        self.maxMemo = self.MaxOutBytes = 1 << 24
         self.dropped = []
         self.lost = []
         self.filed = deque()
@@ -373,6 +374,30 @@ def test_a_reply_to_a_told_memo_has_its_tag(reader, crewer):
     reader.reply(MemoDom("READING", "beta", {}), {"ok": True})
 
     assert crewer.sent == [(MemoDom("READING", "alpha", {"ok": True}), "/beta")]
+
+
+def test_a_memo_that_is_too_large_is_refused_though_nobody_has_the_name_yet(reader, crewer, desk):
+    crewer.maxMemo = 2000
+    assert not reader.tell("gamma", "READING", {"text": "x" * 2000})
+    assert not reader.tell("gamma", "READING", {"text": "\u00e4" * 1000})
+
+    assert [(name, reason) for _, name, reason in crewer.lost] == [("gamma", "too-large")] * 2
+    assert desk.waiting == {}
+
+
+def test_what_waits_for_names_is_bounded_by_bytes_and_makes_room_when_it_goes(reader, crewer, desk):
+    crewer.MaxOutBytes = 3000
+    load = {"text": "x" * 1000}
+    assert reader.tell("gamma", "READING", load)
+    assert reader.tell("delta", "READING", load)
+    assert not reader.tell("gamma", "READING", load)
+    assert [name for _, name, _ in crewer.lost] == ["gamma"]
+
+    crewer.book["gamma"] = "/gamma"
+    desk.booked()
+    assert reader.tell("epsilon", "READING", load)
+    desk.expire(WAIT_S)
+    assert [reader.tell("zeta", "READING", load) for _ in range(3)] == [True, True, False]
 
 
 # --- questions
