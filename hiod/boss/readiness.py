@@ -256,7 +256,7 @@ class Readiness:
     # ------------------------------------------------------------------ addresses
 
     def _begin(self, hand: r.Hand) -> None:
-        to = str(self._boss.processes.order_for(hand)["ready_to"])
+        to = self._to(hand)
         trial = self._trials[hand.name] = _Trial(doors(to, split_target(to)))
         self._try(hand.name, trial, self._boss.now())
 
@@ -278,7 +278,7 @@ class Readiness:
         if answered is None:
             return
         self._hang_up(trial)
-        if answered:
+        if answered and not self._is_anothers(name):
             self._end(name)
             self._boss.feed(name, r.SaidReady("connect"))
             return
@@ -287,6 +287,22 @@ class Readiness:
         if pause_s:
             trial.pause_s = min(pause_s * FACTOR, MOST_S)
         self._at(name, trial, now + pause_s)
+
+    def _is_anothers(self, name: str) -> bool:
+        """Say whether a hand on its way out may have answered: it has the same address."""
+        boss = self._boss
+        going = [
+            hand
+            for hand in boss.hands.values()
+            if hand.process is not None
+            and (hand.leaving or hand.state is r.State.STOPPING)
+            and hand.spec.ready.by == "connect"
+            and hand.name != name
+        ]
+        return bool(going) and self._to(boss.hands[name]) in map(self._to, going)
+
+    def _to(self, hand: r.Hand) -> str:
+        return str(self._boss.processes.order_for(hand)["ready_to"])
 
     def _at(self, name: str, trial: _Trial, at: float) -> None:
         trial.due_at = at
