@@ -11,15 +11,20 @@ from __future__ import annotations
 
 import sys
 from collections import deque
+from contextlib import suppress
 from heapq import heappop, heappush
 from math import floor, inf, nan
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Protocol
+from types import GeneratorType
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
 
 _by_seq = attrgetter("seq")
+
+_SHOWN = 60
+"""Letters shown of a text that was yielded."""
 
 
 class Pacer(Protocol):
@@ -115,6 +120,28 @@ def titleOf(doer: Any) -> str:
     """Name a Doer in a sentence: its class, or the function it is."""
     title: str = getattr(doer, "__qualname__", type(doer).__qualname__)
     return title
+
+
+def refuse(deed: Deed, asked: Any) -> NoReturn:
+    """Let a Deed raise, at its yield, that what it yielded is no number.
+
+    Raises:
+        BaseException: what came out of it then; the TypeError when it went on nevertheless.
+    """
+    if isinstance(asked, str):
+        what, hint = repr(asked[:_SHOWN]), ""
+    else:
+        what = f"a {type(asked).__name__}"
+        hint = " (yield from?)" if isinstance(asked, GeneratorType) else ""
+    fault = TypeError(f"{titleOf(deed.doer)} yielded {what} where a number of seconds is due{hint}")
+    fault.__cause__ = None  # how it was found is nothing to read
+    with suppress(StopIteration):
+        deed.dog.throw(fault)
+    raise fault
+
+
+class _UnfitError(Exception):
+    """What was yielded is no number."""
 
 
 def setDone(doer: Any, done: Any) -> None:
@@ -449,7 +476,10 @@ class Deeds(deque[Any]):
             self._interrupted(deed, rest)
             raise got
         elif deed.row is row:
-            self._settle(deed, got)
+            try:
+                self._settle(deed, got)
+            except _UnfitError:
+                self._refuse(deed, got, rest)
         self._walk(rest)
 
     def _walk(self, due: list[Deed]) -> None:
@@ -470,10 +500,13 @@ class Deeds(deque[Any]):
             except BaseException:  # whatever it is, the pass is left in order
                 self._interrupted(deed, due[index + 1 :])
                 raise
-            if deed.woken or row is None or row.special or deed.row is not row:
-                self._settle(deed, asked)
-                continue
-            retyme = self._after(row.retyme, asked) if asked else self._soon
+            try:
+                if deed.woken or row is None or row.special or deed.row is not row:
+                    self._settle(deed, asked)
+                    continue
+                retyme = self._after(row.retyme, asked) if asked else self._soon
+            except _UnfitError:
+                self._refuse(deed, asked, due[index + 1 :])
             if retyme != key or target is None:
                 key = retyme
                 target = self._row(retyme, asked)
@@ -484,12 +517,19 @@ class Deeds(deque[Any]):
             target.deeds.append(deed)
 
     def _after(self, retyme: float, asked: Any) -> float:
-        """Return the retyme that follows for one that was due at ``retyme`` and yielded."""
+        """Return the retyme that follows for one that was due at ``retyme`` and yielded.
+
+        Raises:
+            _UnfitError: what it yielded is no number.
+        """
         if not asked:
             return self._soon
-        retyme += asked
-        if retyme > self._edge or self._pacer is None:
-            return retyme
+        try:
+            retyme += asked
+            if retyme > self._edge or self._pacer is None:
+                return retyme
+        except TypeError:
+            raise _UnfitError from None
         if asked <= 0:
             return self._soon
         # It fell behind: its first own step that is still to come, nothing replayed.
@@ -537,6 +577,14 @@ class Deeds(deque[Any]):
             self.remove(deed)
         if self.onEnd is not None:
             self.onEnd(deed, not removed)
+
+    def _refuse(self, deed: Deed, asked: Any, rest: list[Deed]) -> NoReturn:
+        """Leave a pass because of what a Deed yielded, as ``refuse`` does."""
+        try:
+            refuse(deed, asked)
+        except BaseException:  # whatever it is, the pass is left in order
+            self._interrupted(deed, rest)
+            raise
 
     def _interrupted(self, failed: Deed, rest: list[Deed]) -> None:
         """Put a pass in order that was left by an exception at ``failed``."""
@@ -649,7 +697,15 @@ def _close(deed: Deed, onEnd: Callable[[Deed, bool], None] | None) -> None:
             deed.home.doomed.append(deed)
         return
     try:
-        value = closeDog(deed.dog)
+        try:
+            value = closeDog(deed.dog)
+        except RuntimeError:
+            if getattr(deed.dog, "gi_frame", None) is None:  # its own
+                raise
+            raise RuntimeError(
+                f"{titleOf(deed.doer)} yielded when it was told to close; "
+                f"it must let GeneratorExit through"
+            ) from None
         if value is not None:
             setDone(deed.doer, value)
     finally:

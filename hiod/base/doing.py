@@ -18,10 +18,20 @@ from collections import deque
 from functools import update_wrapper
 from heapq import heapify, heappop, heappush
 from math import inf
-from types import CodeType, FunctionType, MethodType
+from types import CodeType, FunctionType, GeneratorType, MethodType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from hiod.base.deeding import Deed, Deeds, Row, addFault, closeEach, setDone
+from hiod.base.deeding import (
+    Deed,
+    Deeds,
+    Row,
+    addFault,
+    closeDog,
+    closeEach,
+    refuse,
+    setDone,
+    titleOf,
+)
 from hiod.base.tyming import Tymee, Tymist
 from hiod.base.waiting import Ticks, Timer, Waiter
 
@@ -102,7 +112,14 @@ class Doer(Tymee):
             else:
                 while not self.done or always:
                     tyme = yield self._tock
-                    self.done = self.recur(tyme=tyme)
+                    try:
+                        self.done = self.recur(tyme=tyme)
+                    except TypeError as ex:
+                        if ex.__traceback__ is not None and ex.__traceback__.tb_next is not None:
+                            raise  # from inside it
+                        raise TypeError(
+                            f"{titleOf(self)}.recur has no yield, so it is called with tyme: {ex}"
+                        ) from ex
         except GeneratorExit:
             self.cease()
         except Exception as ex:  # abort is told of any
@@ -967,7 +984,12 @@ def _starts(deed: Deed, doist: Doist | None) -> bool:
     if doist is not None:
         doist.book(deed)  # before it starts: it may set its deadline in enter
     try:
-        next(deed.dog)
+        first = next(deed.dog)
+        if isinstance(first, GeneratorType):  # all else is passed over, as in hio
+            try:
+                refuse(deed, first)
+            finally:
+                closeDog(deed.dog)
     except StopIteration as ex:
         if ex.value is not None:
             setDone(deed.doer, ex.value)

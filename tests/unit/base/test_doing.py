@@ -1,6 +1,7 @@
 import json
 from collections import deque
 from pathlib import Path
+from traceback import format_exception
 
 import pytest
 
@@ -188,10 +189,130 @@ def test_a_generator_that_will_not_close_is_a_fault_and_the_others_close() -> No
                 yield tock
 
     log = []
-    with pytest.raises(RuntimeError):
+    with pytest.raises(RuntimeError, match=r"stubborn yielded when it was told to close"):
         Doist(doers=[Told("A", log), doify(stubborn)], limit=1.0, tock=1.0).do()
 
     assert contexts(log) == ["A cease", "A exit"]
+
+
+def test_a_fault_raised_in_closing_is_told_as_it_is() -> None:
+    def failing(tymth, tock=0.0, **_):
+        try:
+            yield tock
+        finally:
+            raise RuntimeError("of its own")
+
+    with pytest.raises(RuntimeError, match=r"^of its own$"):
+        Doist(doers=[doify(failing)], limit=1.0, tock=1.0).do()
+
+
+class Odd(Told):
+    """Yields what is given, at its second yield."""
+
+    def __init__(self, odd, **kwa):
+        super().__init__(**kwa)
+        self.odd = odd
+
+    def abort(self, ex):
+        super().abort(ex)
+        self.ex = ex
+
+    def recur(self, tock):
+        yield tock
+        self.tell("recur", (yield self.odd))
+        yield tock
+
+
+def numbers():
+    yield 1.0
+
+
+@pytest.mark.parametrize(
+    ("odd", "what"),
+    [
+        ("soon", "'soon' where a number of seconds is due$"),
+        ([1.0], "a list where a number of seconds is due$"),
+        (1j, "a complex where a number of seconds is due$"),
+        (numbers(), r"a generator where a number of seconds is due \(yield from\?\)$"),
+    ],
+)
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_doer_that_yields_no_number_is_named_where_it_did(odd, what, count) -> None:
+    log = []
+    doer = Odd(odd, nm="B", log=log)
+    doers = [Told("A", log), doer, Told("C", log)][:count] if count > 1 else [doer]
+
+    with pytest.raises(TypeError, match=f"^Odd yielded {what}") as caught:
+        Doist(doers=doers, tock=1.0, limit=5.0).do()
+
+    assert doer.ex is caught.value
+    assert caught.traceback[-1].frame.code.name == "recur"
+    assert caught.traceback[-1].path == Path(__file__)
+    assert contexts([step for step in log if step[0] == "B"]) == ["B abort", "B exit"]
+    assert sum(context == "exit" for _, context, *_ in log) == count
+
+
+def test_a_function_that_yields_a_generator_first_is_named() -> None:
+    def forgetful(tymth, tock=0.0, **_):
+        yield numbers()
+
+    doist = Doist(doers=[doify(forgetful)], tock=1.0, limit=1.0)
+    with pytest.raises(TypeError, match=r"forgetful yielded a generator .* \(yield from\?\)$"):
+        doist.do()
+
+
+def test_a_doer_that_catches_that_it_yielded_no_number_is_closed_nevertheless() -> None:
+    told = []
+
+    def deaf(tymth, tock=0.0, **_):
+        yield tock
+        try:
+            while True:
+                try:
+                    yield "soon"
+                except TypeError:
+                    told.append("caught")
+        finally:
+            told.append("closed")
+
+    with pytest.raises(TypeError, match="deaf yielded 'soon'") as caught:
+        Doist(doers=[Told(), doify(deaf)], tock=1.0, limit=5.0).do()
+
+    assert "During handling" not in "".join(format_exception(caught.value))
+    assert told == ["caught", "closed"]
+
+
+def test_a_pass_left_because_of_what_was_yielded_can_be_gone_on_with() -> None:
+    log = []
+    doist = Doist(doers=[Told("A", log), Odd("soon", log=log), Told("C", log)], tock=1.0)
+    doist.enter()
+
+    with pytest.raises(TypeError, match="Odd yielded"):
+        doist.recur()
+    doist.recur()
+    doist.recur()
+    doist.exit()
+
+    ran = [nm + str(*tyme) for nm, context, *tyme in log if context == "recur"]
+    assert ran == ["A0.0", "C0.0", "A1.0", "C1.0"]
+
+
+def test_a_recur_without_a_yield_that_does_not_take_tyme_is_told_so() -> None:
+    class Plain(Doer):
+        def recur(self, tock):
+            return False
+
+    class Faulty(Doer):
+        def recur(self, tyme):
+            return self.step(tyme=tyme)
+
+        def step(self):
+            """Take no tyme."""
+
+    with pytest.raises(TypeError, match=r"Plain\.recur has no yield, so it is called with tyme"):
+        Doist(doers=[Plain()], tock=1.0, limit=1.0).do()
+    with pytest.raises(TypeError, match=r"step\(\) got an unexpected keyword"):
+        Doist(doers=[Faulty()], tock=1.0, limit=1.0).do()
 
 
 def test_recur_may_be_a_generator_method() -> None:

@@ -443,6 +443,15 @@ def test_a_sleeping_dodoer_is_stirred_by_what_is_added_and_removed(make, clockwo
     assert parent.done is True
 
 
+def test_one_that_sleeps_or_awaits_and_yields_no_number_is_named(make, clockwork) -> None:
+    for fds in (None, lambda: (7,)):
+        odd = yielding([math.inf, "soon"], [], fds=fds)
+        doist = make(odd, Noting(lambda _: doist.wake(odd)))  # noqa: B023 - of this round
+
+        with pytest.raises(TypeError, match="run yielded 'soon' where a number"):
+            doist.do()
+
+
 def test_an_added_doer_runs_at_once(make, clockwork) -> None:
     late = Noting(tock=3.0)
     waker = Noting(tock=math.inf, react=lambda tyme: doist.extend([late]) if tyme else None)
