@@ -383,9 +383,11 @@ class Inquiries:
         else:
             chosen = set(boss.membership.members)
         found = [member.spec for name, member in boss.membership.members.items() if name in chosen]
+        beneath = boss.config.defaults
         request.reply(
             schema.ExportReply(
-                text=specs.crew_file(found), specs=[specs.dump_sparse(spec) for spec in found]
+                text=specs.crew_file(found, beneath),
+                specs=[specs.dump_sparse(spec, beneath) for spec in found],
             )
         )
 

@@ -596,8 +596,12 @@ def dump(spec: HandSpec) -> dict[str, Any]:
     return made
 
 
-def dump_sparse(spec: HandSpec) -> dict[str, Any]:
-    """Return only what differs from the built-in defaults; it parses to its equal too."""
+def dump_sparse(spec: HandSpec, defaults: Sequence[Defaults] = ()) -> dict[str, Any]:
+    """Return only what differs from the built-in defaults; it parses to its equal too.
+
+    It also says what ``defaults`` would say otherwise, so that it does so beneath them. What they
+    add to a table of the hand's own, as to ``env``, cannot be taken back.
+    """
     form, by = ("doers", "register") if spec.command is None else ("command", "start")
     # What the others would be if only the form and what makes it ready were written.
     plain = Ready(spec.ready.by, timeout_s=None if spec.ready.by == "exit" else Ready().timeout_s)
@@ -605,23 +609,30 @@ def dump_sparse(spec: HandSpec) -> dict[str, Any]:
     if spec.ready.by != by:
         del base["ready"]["by"]
     full = dump(spec)
+    # The hand's own value stands wherever something else may be said of the same key.
+    told = {name: value for layer in defaults for name, value in layer.values.items()}
     differ = {
-        name: {word: item for word, item in value.items() if base[name].get(word) != item}
+        name: {
+            word: item
+            for word, item in value.items()
+            if base[name].get(word) != item
+            or any(word in layer.values.get(name, ()) for layer in defaults)
+        }
         if isinstance(value, dict)
         else value
         for name, value in full.items()
-        if value != base.get(name)
+        if value != base.get(name) or name in told
     }
     if form == "doers":
         full["doers"] = [one["ref"] if [*one] == ["ref"] else one for one in full["doers"]]
     return {"name": spec.name, form: full[form], **differ}
 
 
-def crew_file(specs: Iterable[HandSpec]) -> str:
+def crew_file(specs: Iterable[HandSpec], defaults: Sequence[Defaults] = ()) -> str:
     """Return hands as the text of a crew file, each with what differs from the defaults."""
     tables = []
     for spec in specs:
-        values = dump_sparse(spec)
+        values = dump_sparse(spec, defaults)
         del values["name"]
         tables.append(toml_table(f"hand.{spec.name}", values))
     return "\n".join(tables)

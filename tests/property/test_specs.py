@@ -1,6 +1,7 @@
 """What holds for any hand that can be written, and for anything else that can be."""
 
 import json
+import tomllib
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,6 +19,7 @@ from hiod.rules.specs import (
     dump_sparse,
     order,
     parse,
+    parse_defaults,
     parse_defaults,
 )
 
@@ -107,6 +109,21 @@ def test_a_good_hand_survives_being_written_as_a_crew_file(mapping):
     config = build([SourceFile("crew.d/x.toml", crew_file([spec]))])
 
     assert config.hands == (spec,)
+
+
+WHOLE = ("umask", "nice", "restart", "stop")
+"""Keys that a hand always has: whatever defaults say of them, it can say otherwise."""
+
+
+@given(hands, st.fixed_dictionaries({}, optional={name: common[name] for name in WHOLE}))
+def test_a_crew_file_says_what_the_defaults_it_is_read_with_would_say_otherwise(mapping, beneath):
+    spec, _ = parse(mapping, name="x")
+    layer, problems = parse_defaults(beneath)
+    assert problems == []
+
+    written = tomllib.loads(crew_file([spec], [layer]))["hand"]["x"]
+
+    assert parse(written, name="x", defaults=[layer]) == (spec, [])
 
 
 @given(hands)
