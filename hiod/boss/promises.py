@@ -2,7 +2,7 @@
 
 Decides when a request is answered and with which outcomes. Leaves what it changes to the desk.
 Invariant: every promise is kept once: with outcomes, with where the hands stand when its time is
-up, or with why the machine would not make a process.
+up, or with why the machine would not make a process. Nobody is called up who is not any more.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from msgspec import UNSET
 
 from hiod.admin import schema
 from hiod.errors import AdminError
@@ -37,6 +39,7 @@ class Promise:
         hands: those still on their way, and whether the request changed anything of them.
         through: outcomes of those that are there.
         refused: why no process was made, by hand: those are not waited for.
+        ends: how each had ended when it was asked: that is no end it was asked for.
         deadline: tyme.
         wrap: makes the reply from the outcomes.
     """
@@ -47,6 +50,7 @@ class Promise:
     hands: dict[str, bool]
     deadline: float
     wrap: Callable[[list[schema.Outcome]], schema.Record]
+    ends: dict[str, r.End | None]
     through: dict[str, schema.Outcome] = field(default_factory=dict)
     refused: dict[str, r.Refused] = field(default_factory=dict)
 
@@ -80,7 +84,9 @@ class Promises:
         params = request.params
         deadline = self._boss.now() + (params.timeout_s if params.wait is not None else 0.0)
         until = params.wait or ""
-        self._open.append(Promise(request, until, tuple(hands), dict(hands), deadline, wrap))
+        there = self._boss.hands
+        ends = {name: there[name].end for name in hands if name in there}
+        self._open.append(Promise(request, until, tuple(hands), dict(hands), deadline, wrap, ends))
         self._boss.wake()
 
     def is_open(self, method: str) -> bool:
@@ -141,11 +147,19 @@ class Promises:
         """Return the outcomes of those that are there, and how the others stand."""
         hands = self._boss.hands
         return [
-            promise.through[name]
+            self._still(promise, name)
             if name in promise.through
             else outcome_of(hands[name], changed=promise.hands[name])
             for name in promise.names
         ]
+
+    def _still(self, promise: Promise, name: str) -> schema.Outcome:
+        """Return the outcome of one that was through; it may have ended since it was ready."""
+        told = promise.through[name]
+        hand = self._boss.hands.get(name)
+        if hand is None or hand.state not in _PAUSED or promise.until not in {"ready", "done"}:
+            return told
+        return outcome_of(hand, changed=told.changed is True)
 
     def _changes(self, promise: Promise) -> list[schema.Change]:
         """Return what ``apply`` changed; nothing for other requests."""
@@ -167,21 +181,24 @@ class Promises:
         boss = self._boss
         hand = boss.hands.get(name)
         changed = promise.hands[name]
+        before = promise.ends.get(name)
         if hand is None:
-            left = boss.departed.get(name)
-            return _gone(name, left, changed=changed)
+            outcome = _gone(name, boss.departed.get(name), before, changed=changed)
+            outcome.left = True
+            return outcome
         if not promise.until:
             return outcome_of(hand, changed=changed)
         resting = roster.at_rest(hand)
         if promise.until == "gone":
-            return _gone(name, hand, changed=changed) if resting and not hand.leaving else None
-        if hand.next_spec is not None or boss.is_stopping(name):
+            there = resting and not hand.leaving
+            return _gone(name, hand, before, changed=changed) if there else None
+        if boss.is_stopping(name):
             return None
         there = hand.state is r.State.DONE or (promise.until == "ready" and satisfies(hand))
         return outcome_of(hand, changed=changed) if there or resting else None
 
     def _answer(self, promise: Promise) -> None:
-        promise.request.reply(promise.wrap([promise.through[name] for name in promise.names]))
+        promise.request.reply(promise.wrap(self._so_far(promise)))
 
     def _late(self, promise: Promise) -> None:
         """Say that the time is up, how far it went and where the others stand."""
@@ -191,6 +208,7 @@ class Promises:
                 "Timeout",
                 message=f"{first.name} is {stands(first)}: {first.reason}",
                 state=str(first.state),
+                awaited=list(promise.hands),
                 hands=self._so_far(promise),
                 changes=self._changes(promise),
             )
@@ -213,17 +231,19 @@ def outcome_of(hand: r.Hand, *, changed: bool) -> schema.Outcome:
         state=state_of(hand),
         pid=hand.process.pid if hand.process else None,
         generation=hand.generation,
+        left=False if hand.leaving else UNSET,
         reason=hand.reason,
     )
 
 
-def _gone(name: str, hand: r.Hand | None, *, changed: bool) -> schema.Outcome:
+def _gone(name: str, hand: r.Hand | None, before: r.End | None, *, changed: bool) -> schema.Outcome:
+    """Return how a hand ended, if it has since the end there was before."""
     outcome = schema.Outcome(name=name, changed=changed)
     if hand is None:
         return outcome
     if hand.state not in r.LIVE:
         outcome.state = state_of(hand)
-    if hand.end is not None and hand.ended_by:
+    if hand.end is not None and hand.end is not before and hand.ended_by:
         outcome.how = hand.ended_by
         outcome.code = hand.end.code
         outcome.signal = hand.end.signal

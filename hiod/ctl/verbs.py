@@ -270,20 +270,21 @@ def _waiting(parsed: argparse.Namespace) -> dict[str, Any]:
     return {"wait": parsed.wait, "timeout_s": parsed.timeout}
 
 
-def _change(ask: Ask, method: str, asked: Mapping[str, Any], *, removed: bool = False) -> int:
+def _change(ask: Ask, method: str, asked: Mapping[str, Any]) -> int:
     """Ask for a change, print what came of it, and return the exit code."""
     named = asked.get("name") or asked.get("spec", {}).get("name")
     chosen = {"names": [named]} if named else asked
     reply = ask.wait_for(method, dict(asked) | _waiting(ask.parsed), chosen)
     if not named:
         _refuse_nobody(ask, reply["hands"])
-    ask.show(reply, lambda: render.changes.outcomes(reply, ask.view, removed=removed))
+    ask.show(reply, lambda: render.changes.outcomes(reply, ask.view))
     return 1 if any(_went_wrong(row, ask.parsed.wait) for row in reply.get("hands", ())) else 0
 
 
 def _went_wrong(row: Mapping[str, Any], wait: str | None) -> bool:
     """Whether a hand is not, and will not be, where it was to go."""
-    return wait in ("ready", "done") and row.get("state") == "failed"
+    # One that had failed and has left the crew is where it was to go.
+    return wait in ("ready", "done") and row.get("state") == "failed" and not row.get("left")
 
 
 def _add(ask: Ask) -> int:
@@ -307,7 +308,7 @@ def _add(ask: Ask) -> int:
 
 
 def _remove(ask: Ask) -> int:
-    return _change(ask, "remove", selection(ask.parsed), removed=True)
+    return _change(ask, "remove", selection(ask.parsed))
 
 
 def _start(ask: Ask) -> int:
@@ -393,15 +394,7 @@ def _apply(ask: Ask) -> int:
             ex.parameters["message"] = render.refusals.unusable(ex.parameters["problems"])
         raise
     ask.show(reply, lambda: render.changes.applied(reply, ask.view))
-    # A hand that had failed and is taken out is where it was to go.
-    removed = {
-        name
-        for one in reply.get("changes", ())
-        if one["action"] == "remove"
-        for name in one["hands"]
-    }
-    rows = [row for row in reply["hands"] if row["name"] not in removed]
-    return 1 if any(_went_wrong(row, ask.parsed.wait) for row in rows) else 0
+    return 1 if any(_went_wrong(row, ask.parsed.wait) for row in reply["hands"]) else 0
 
 
 def _shutdown(ask: Ask) -> int:

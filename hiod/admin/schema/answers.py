@@ -279,6 +279,7 @@ class Outcome(Record, omit_defaults=True):
         code: its exit status.
         signal: number of the signal that ended it.
         took_s: how long that took.
+        left: whether it has left the crew; false while it is on its way out.
         reason: why nothing changed, or why it is in its state.
     """
 
@@ -291,6 +292,7 @@ class Outcome(Record, omit_defaults=True):
     code: int | None | UnsetType = UNSET
     signal: int | None | UnsetType = UNSET
     took_s: float | UnsetType = UNSET
+    left: bool | UnsetType = UNSET
     reason: str | UnsetType = UNSET
 
 

@@ -105,11 +105,13 @@ class Timeout(Record):
     Attributes:
         state: how it stands.
         hands: one outcome a hand, as far as it went.
+        awaited: names of those that are not where they were sent.
         changes: what ``apply`` changed.
     """
 
     state: str
     hands: list[Outcome] = field(default_factory=list)
+    awaited: list[str] = field(default_factory=list)
     changes: list[Change] = field(default_factory=list)
 
 

@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from hiod.ctl.render.figures import Row
 
 
-def outcomes(reply: Mapping[str, Any], view: View, *, removed: bool = False) -> str:
+def outcomes(reply: Mapping[str, Any], view: View) -> str:
     """Return one line for each hand a changing call was about."""
     rows = list(reply.get("hands", ()))
     if not rows:
         return "nothing to do\n"
-    return "".join(outcome(row, view, removed=removed) + "\n" for row in rows)
+    return "".join(outcome(row, view) + "\n" for row in rows)
 
 
 def waited(reply: Mapping[str, Any], awaited: Iterable[Row], view: View) -> str:
@@ -64,19 +64,19 @@ def reached(reply: Mapping[str, Any], done: str) -> str:
     return "".join(line + "\n" for line in lines) or "nothing to do\n"
 
 
-def outcome(row: Row, view: View, *, removed: bool = False) -> str:
+def outcome(row: Row, view: View) -> str:
     """Say what came of a call for one hand."""
-    said = str(row.get("state") or ("gone" if removed else ""))
-    if removed and row.get("changed", True):
+    said = str(row.get("state") or "")
+    if row.get("left"):
         said = "gone"
+    elif row.get("left") is False and said != "stopping":
+        said = "leaving"  # its turn to be stopped has not come
     parts = [paint(said, STATE_PAINT.get(said), view)] if said else []
-    idle = row.get("changed") is False
-    if idle:
+    if row.get("changed") is False:
         parts.append("nothing to do")
     if row.get("pid") is not None:
         parts.append(f"pid {row['pid']}")
-    if not idle:  # or it would be told of an earlier end
-        parts += _ending(row)
+    parts += _ending(row)
     if said not in ("ready", "running") and row.get("reason"):
         parts.append(plain(row["reason"]))
     return f"{row.get('name', '?')}: {', '.join(parts) or 'done'}"
@@ -138,12 +138,7 @@ def applied(reply: Mapping[str, Any], view: View) -> str:
 
 
 def _applied(changes: Iterable[Row], rows: Iterable[Row], view: View) -> list[str]:
-    changes = list(changes)
-    removed = {
-        name for one in changes if one["action"] == "remove" for name in one.get("hands") or ()
-    }
-    told = [outcome(row, view, removed=row.get("name") in removed) for row in rows]
-    return [*(change(row, view) for row in changes), *told]
+    return [*(change(row, view) for row in changes), *(outcome(row, view) for row in rows)]
 
 
 def so_far(parameters: Mapping[str, Any], view: View) -> str:

@@ -112,8 +112,8 @@ def _timeout(parameters: Row, message: str) -> str:
     if message:
         return message
     rows = [row for row in parameters.get("hands") or () if row.get("state")]
-    late = [row for row in rows if row["state"] not in ("ready", "running", "done", "stopped")]
-    words = ", ".join(standing(row) for row in late or rows)
+    awaited = parameters.get("awaited") or ()
+    words = ", ".join(standing(row) for row in rows if row["name"] in awaited)
     return f"timed out: {words or 'still ' + str(parameters.get('state'))}; it goes on"
 
 

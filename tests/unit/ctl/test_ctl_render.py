@@ -395,25 +395,26 @@ def test_apply_shows_changes_and_then_what_came_of_them():
 
 
 @pytest.mark.parametrize(
-    ("outcome", "removed", "text"),
+    ("outcome", "text"),
     [
-        ({"name": "late", "changed": True, "state": "ready", "pid": 6120}, False,
-         "late: ready, pid 6120"),
-        ({"name": "late", "changed": True, "how": "END", "code": 0, "took_s": 0.031}, True,
+        ({"name": "late", "changed": True, "state": "ready", "pid": 6120}, "late: ready, pid 6120"),
+        ({"name": "late", "changed": True, "how": "END", "code": 0, "took_s": 0.031, "left": True},
          "late: gone, by END, exit 0, took 0.031 s"),
-        ({"name": "a", "changed": False, "state": "stopped"}, False, "a: stopped, nothing to do"),
-        ({"name": "a", "changed": False, "state": "stopped", "how": "KILL", "signal": 9,
-          "took_s": 10.0}, False, "a: stopped, nothing to do"),
-        ({"name": "a", "state": "failed", "signal": 11, "reason": "gave up"}, False,
+        ({"name": "late", "changed": True, "state": "failed", "left": True}, "late: gone"),
+        ({"name": "late", "state": "stopping", "pid": 7, "left": False, "reason": "removed by al"},
+         "late: stopping, pid 7, removed by al"),
+        ({"name": "late", "state": "ready", "pid": 7, "left": False}, "late: leaving, pid 7"),
+        ({"name": "a", "changed": False, "state": "stopped"}, "a: stopped, nothing to do"),
+        ({"name": "a", "state": "failed", "signal": 11, "reason": "gave up"},
          "a: failed, signal 11, gave up"),
-        ({"name": "a"}, False, "a: done"),
-        ({"name": "a", "how": "memo sent"}, False, "a: memo sent"),
+        ({"name": "a"}, "a: done"),
+        ({"name": "a", "how": "memo sent"}, "a: memo sent"),
     ],
 )  # fmt: skip
-def test_an_outcome_is_one_line(outcome, removed, text):
+def test_an_outcome_is_one_line(outcome, text):
     given = built(schema.Outcome(**outcome))
 
-    assert changes.outcomes({"hands": [given]}, PIPED, removed=removed) == text + "\n"
+    assert changes.outcomes({"hands": [given]}, PIPED) == text + "\n"
 
 
 def test_no_outcome_at_all_is_said():
@@ -451,10 +452,13 @@ PROBLEMS = [
         (AdminError("NotPermitted", needs="admin", have="none", user="bob", admits=["al"]),
          "not permitted: this takes role admin, that of bob is none; al and root have it; roles are"
          " given under [admin] in hiod.toml"),
-        (AdminError("Timeout", state="starting", hands=[
+        (AdminError("Timeout", state="starting", awaited=["a"], hands=[
             {"name": "a", "state": "starting", "reason": "no REG"},
-            {"name": "b", "state": "ready"}]),
+            {"name": "b", "state": "ready"}, {"name": "c", "state": "failed", "left": True}]),
          "timed out: a is starting (no REG); it goes on"),
+        (AdminError("Timeout", state="running", awaited=["b"], hands=[
+            {"name": "a", "state": "done"}, {"name": "b", "state": "running"}]),
+         "timed out: b is running; it goes on"),
         (AdminError("Timeout", state="starting"), "timed out: still starting; it goes on"),
         (AdminError("SpawnFailed", step="exec", errno=2, path="/x"),
          "cannot start its process: exec (/x, ENOENT)"),
@@ -475,7 +479,7 @@ PROBLEMS = [
         (AdminError("BadSpec", name="web", problems=PROBLEMS[:1]),
          'the spec of "web" cannot be used: 1 problem\n'
          "  restart.window_s: must be greater than 0, got -3"),
-        (AdminError("Timeout", state="backoff", hands=[
+        (AdminError("Timeout", state="backoff", awaited=["a"], hands=[
             {"name": "a", "state": "backoff", "reason": "exit 1; try 2 of 5"}]),
          "timed out: a is in backoff (exit 1; try 2 of 5); it goes on"),
         (AdminError("BadMessage", "no JSON", code="json", hint="end it with }"),
@@ -621,7 +625,8 @@ def test_the_indentation_of_what_a_hand_printed_is_kept():
 def test_a_hand_that_apply_took_out_is_gone():
     change = {"name": "a", "action": "remove", "how": "stop", "keys": [], "hands": ["a"]}
 
-    told = changes.applied({"changes": [change], "hands": [{"name": "a", "changed": True}]}, PIPED)
+    gone = {"name": "a", "changed": True, "left": True}
+    told = changes.applied({"changes": [change], "hands": [gone]}, PIPED)
 
     assert told == "- a: remove (stops)\na: gone\n"
 
