@@ -182,8 +182,10 @@ class Promises:
         hand = boss.hands.get(name)
         changed = promise.hands[name]
         before = promise.ends.get(name)
-        if hand is None:
-            outcome = _gone(name, boss.departed.get(name), before, changed=changed)
+        left = boss.departed.get(name)
+        # By now the name may be that of another hand.
+        if hand is None or (left is not None and promise.until == "gone"):
+            outcome = _gone(name, left, before, changed=changed)
             outcome.left = True
             return outcome
         if not promise.until:
