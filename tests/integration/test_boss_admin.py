@@ -732,6 +732,22 @@ def test_shutdown_says_how_many_it_stops_and_the_boss_ends(bosses: Callable[[], 
     assert boss.process.wait(20) == 0
 
 
+def test_hands_that_are_being_stopped_can_no_longer_be_kept(bosses: Callable[[], Boss]):
+    boss = bosses().start()
+    deaf = f"trap '' TERM; touch {boss.home}/deaf; while :; do sleep 0.05; done"
+    boss.add("deaf", command=["sh", "-c", deaf], stop={"grace_s": 1, "term_s": 0.1})
+    wait_until((boss.home / "deaf").exists)
+    boss.ask("shutdown")
+
+    with pytest.raises(AdminError) as caught:
+        boss.ask("shutdown", keep_hands=True)
+
+    assert caught.value.code == "Unavailable"
+    assert caught.value.parameters["state"] == "stopping its hands already"
+    assert boss.process is not None
+    assert boss.process.wait(20) == 0
+
+
 # ---------------------------------------------------------------------------- who asks
 
 
