@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 import varlink
+from support.waiting import wait_until
 
 import hiod
 from hiod.admin import schema
