@@ -21,7 +21,7 @@ import orjson
 from hiod.base.crewdoms import ANS, ASK, HBT, HEY, RDY, Bossage, MemoDom
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 VERSION = 1
 """Of the loads of REG, END, RDY, HBT and HEY; only ever added to."""
@@ -49,6 +49,63 @@ STATUS_MAX = 200
 """Letters of a status text that are told; it is said again with every heartbeat."""
 
 _FIELDS = frozenset(("tag", "name", "load"))
+
+
+_DEAD = {
+    "name never in the book": 'name "{}" never came into the book',
+    "too many wait for a name in the book": 'too much waits for names not in the book, as "{}"',
+    "left the book": '"{}" left the book before it had read all',
+    "too-large": 'a memo to "{}" was too large',
+    "unreachable": 'nobody reads at the address of "{}"',
+    **dict.fromkeys(
+        ("outbox-full", "outbox-bytes"),
+        '"{}" has not read what was sent: there is no room for more',
+    ),
+}
+_DROPPED = {
+    "inbox-full": "the inbox is full of memos that no Doer takes",
+    "answer nobody waits for": "an answer came when nobody waited for it any more",
+}
+"""Sentences for what an author meets; other reasons are told as they are."""
+
+
+def deadWhy(name: str, reason: str, peers: Sequence[str]) -> str:
+    """Say in a heartbeat's words why a memo was given up.
+
+    Args:
+        name: for whom it was.
+        reason: as counted.
+        peers: what else is in the book if that name is the base of counted hands.
+    """
+    said = _DEAD[reason].format(name) if reason in _DEAD else f'{reason}, to "{name}"'
+    if len(peers) == 1:
+        said += f'; "{name}" is the base of {peers[0]}; a memo goes to one hand'
+    elif peers:
+        said += f'; "{name}" is the base of {peers[0]} to {peers[-1]}; a memo goes to one of them'
+    return _sayable(said)
+
+
+def dropWhy(name: str | None, src: object, pid: int | None, reason: str) -> str:
+    """Say in a heartbeat's words why what was received was dropped.
+
+    Args:
+        name: from whom it was, None when the book does not know.
+        src: address it came from, None when it had none.
+        pid: process it came from, None when not known.
+        reason: as counted.
+    """
+    if name is not None:
+        who = f'"{name}"'
+    elif src is not None:
+        who = str(src)
+    else:
+        who = "a process unknown" if pid is None else f"process {pid}"
+    return _sayable(f"{_DROPPED.get(reason, reason)}, from {who}")
+
+
+def _sayable(text: str) -> str:
+    """Make of a text one that a memo can carry."""
+    return text[:STATUS_MAX].encode("utf-8", "replace").decode()
 
 
 def beatPhase(place: int, beat_s: float) -> float:

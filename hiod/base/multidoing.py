@@ -42,6 +42,8 @@ from hiod.base.crewing import (
     HandSide,
     Trust,
     beatPhase,
+    deadWhy,
+    dropWhy,
     read,
     tagOf,
     tojson,
@@ -493,6 +495,9 @@ class Crewer(MultiDoerBase):
         self._aside = False
         self._side = HandSide(name, Bossage())
         self._desk = Desk(self)
+        self._lost = ("", "")  # the latest dead letter: for whom, and its reason
+        self._dropped: tuple[str, Any, Cred | None] = ("", None, None)  # the latest drop
+        self._deadWhy = self._dropWhy = ""  # the same in words, once they have been told
 
     @property
     def registered(self) -> bool:
@@ -613,6 +618,16 @@ class Crewer(MultiDoerBase):
         while rxms:
             self._desk.sort(rxms.popleft())
 
+    def dead(self, memo: str | None, dst: Any, reason: str) -> None:
+        """Count a memo refused or given up, and tell the hook."""
+        self._lost = (self.getName(dst) or str(dst), reason)
+        super().dead(memo, dst, reason)
+
+    def _drop(self, reason: str, src: Any, cred: Any) -> None:
+        """Count something received that is not delivered, and tell the hook."""
+        self._dropped = (reason, src, cred)
+        super()._drop(reason, src, cred)
+
     def getAddr(self, name: str) -> str | None:
         """Give the address of a name in the book, None when unknown; ``"boss"`` is the boss."""
         addr = super().getAddr(name)
@@ -723,7 +738,8 @@ class Crewer(MultiDoerBase):
         for name, addr in self.addrByName.items():
             if name != boss and book.get(name) != addr:
                 self.remNameAddr(name=name)
-                self.forget(addr, "left the book")
+                if self.forget(addr, "left the book"):
+                    self._lost = (name, "left the book")
         for name, addr in book.items():
             self.addNameAddr(name, addr)
         self._desk.booked()
@@ -762,7 +778,7 @@ class Crewer(MultiDoerBase):
         doist: Any = self._tymth.tymist  # type: ignore[union-attr]  # wound when it recurs
         lag, doist.lagMax = doist.lagMax, 0.0
         outboxes = self._outboxes
-        return {
+        figures = {
             "cycles": doist.cycles,
             "lag_ms": round(lag * 1000.0, 1),
             "outbox": outboxes.depth,
@@ -771,6 +787,24 @@ class Crewer(MultiDoerBase):
             "in": self.memosReceived,
             "out": outboxes.sent,
         }
+        if figures["dead"] or figures["drops"]:
+            figures |= self._whys()
+        return figures
+
+    def _whys(self) -> dict[str, str]:
+        """Say for a heartbeat why the latest memos were lost, each way."""
+        name, reason = self._lost
+        if reason:
+            peers = self.peers(name) if reason == "name never in the book" else ()
+            self._deadWhy = deadWhy(name, reason, peers)
+            self._lost = ("", "")
+        reason, src, cred = self._dropped
+        if reason:
+            pid = None if cred is None else cred[0]
+            self._dropWhy = dropWhy(self.getName(src), src, pid, reason)
+            self._dropped = ("", None, None)
+        whys = {"dead_why": self._deadWhy, "drop_why": self._dropWhy}
+        return {key: why for key, why in whys.items() if why}
 
 
 def _reap(procs: Sequence[Any], limit_s: float) -> None:

@@ -224,6 +224,47 @@ def test_a_heart_beats_with_what_the_loop_and_the_mailbox_did(make):
     assert memo.load["cycles"] >= 3
 
 
+def test_a_heartbeat_says_why_the_latest_memos_were_lost_once_some_were(make):
+    hand = make(beat_s=0.25)
+    store = Store(crewer=hand.crewer)
+    hand.begin(store)
+    hand.register()
+    hand.turn(3)
+    loads = [read(text).load for text in hand.boss.hear() if tagOf(text) == "HBT"]
+    assert not any({"dead_why", "drop_why"} & load.keys() for load in loads)
+
+    book = {"alpha": hand.path, "beta": hand.beta.path, "feeder-0": "/f0", "feeder-1": "/f1"}
+    hand.boss.say(bok("boss", book), hand.path)
+    hand.beta.say(write("READING", "gamma", {"value": 1}), hand.path)
+    store.tell("feeder", "READING")
+    hand.turn(90)
+    hand.boss.hear()
+    hand.turn(3)
+
+    load = read(hand.boss.hear()[-1]).load
+    assert (load["dead"], load["dead_why"]) == (
+        1,
+        'name "feeder" never came into the book; '
+        '"feeder" is the base of feeder-0 to feeder-1; a memo goes to one of them',
+    )
+    assert (load["drops"], load["drop_why"]) == (1, 'name is not its source\'s, from "beta"')
+
+
+def test_a_heartbeat_names_the_hand_that_left_the_book(make):
+    hand = make(beat_s=0.25)
+    store = Store(crewer=hand.crewer)
+    hand.begin(store)
+    hand.register()
+    for n in range(20):
+        store.tell("beta", "READING", {"n": n})
+    hand.boss.say(bok("boss", {"alpha": hand.path}), hand.path)
+    hand.turn(4)
+
+    load = read(hand.boss.hear()[-1]).load
+    assert load["dead"] > 0
+    assert load["dead_why"] == '"beta" left the book before it had read all'
+
+
 def test_a_memo_reaches_its_doer_and_its_answer_the_sender(hand):
     store = Store(crewer=hand.crewer)
     hand.begin(store)

@@ -28,6 +28,8 @@ from hiod.base.crewing import (
     bok,
     bookmark,
     claim,
+    deadWhy,
+    dropWhy,
     end,
     hey,
     question,
@@ -508,3 +510,47 @@ def test_neighbours_beat_a_millisecond_apart_and_bursts_of_them_far_from_each_ot
 @pytest.mark.parametrize("beat_s", [0.01, 1.0, 5.0, 3600.0])
 def test_every_hand_beats_within_its_interval(beat_s):
     assert all(0.0 <= beatPhase(place, beat_s) < beat_s for place in range(5000))
+
+
+# --- why memos were lost
+
+
+def test_a_dead_letter_says_whose_name_was_never_in_the_book() -> None:
+    assert deadWhy("feeder", "name never in the book", []) == (
+        'name "feeder" never came into the book'
+    )
+
+
+@pytest.mark.parametrize(
+    ("peers", "hint"),
+    [
+        (["feeder-0"], '"feeder" is the base of feeder-0; a memo goes to one hand'),
+        (
+            ["feeder-0", "feeder-1", "feeder-3"],
+            '"feeder" is the base of feeder-0 to feeder-3; a memo goes to one of them',
+        ),
+    ],
+)
+def test_a_dead_letter_to_a_base_says_which_hands_are_meant(peers, hint) -> None:
+    assert deadWhy("feeder", "name never in the book", peers).endswith(f"; {hint}")
+
+
+def test_a_dead_letter_of_any_other_reason_says_for_whom_it_was() -> None:
+    assert deadWhy("beta", "outbox-full", []) == (
+        '"beta" has not read what was sent: there is no room for more'
+    )
+    assert deadWhy("beta", "EMSGSIZE", []) == 'EMSGSIZE, to "beta"'
+
+
+def test_a_drop_says_from_whom_it_was() -> None:
+    assert dropWhy("beta", "/run/beta", 5, "bad-utf8") == 'bad-utf8, from "beta"'
+    assert dropWhy(None, "/run/beta", 5, "bad-utf8") == "bad-utf8, from /run/beta"
+    assert dropWhy(None, None, 5, "no source") == "no source, from process 5"
+    assert dropWhy(None, None, None, "no source") == "no source, from a process unknown"
+
+
+def test_why_is_short_and_can_be_said_whatever_the_name() -> None:
+    why = deadWhy("\udc80" + "x" * 500, "unreachable", [])
+
+    assert len(why) == STATUS_MAX
+    why.encode()
