@@ -336,9 +336,9 @@ class HandSide:
     def say(self, text: str) -> None:
         """Set the status text; a change is told at once, though never oftener than STATUS_S.
 
-        It is cut after STATUS_MAX letters.
+        It is cut after STATUS_MAX letters; what UTF-8 cannot carry is a question mark.
         """
-        text = text[:STATUS_MAX]
+        text = _sayable(text)
         if text != self.status:
             self.status = text
             self._statusNew = True

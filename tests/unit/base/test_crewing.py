@@ -469,6 +469,14 @@ def test_a_status_text_is_cut_where_a_heartbeat_would_grow_large():
     assert side.status == "x" * STATUS_MAX
 
 
+def test_a_status_of_a_name_that_is_no_utf8_can_be_told():
+    side = daemonHand(beat_s=5.0)
+    side.say("reads caf\udce9.csv")
+
+    (text,) = [text for text in side.due(5.0, figures) if tagOf(text) == "HBT"]
+    assert read(text).load["status"] == "reads caf?.csv"
+
+
 # --- questions
 
 
