@@ -79,6 +79,11 @@ class Clinic:
         """Watch a hand no longer."""
         self.watch.drop(name)
 
+    def ask_stack(self, name: str) -> None:
+        """Have a hand write its Python stack to its last words, where it is kept with its end."""
+        if self._boss.station(name).words is not None:
+            self._boss.processes.signal(name, DUMP_SIGNAL)
+
     def glance(self, name: str) -> None:
         """Look at a hand's process if nobody has yet."""
         station = self._boss.station(name)
@@ -181,7 +186,7 @@ class Clinic:
         if what == "dump" and hand.spec.doers is not None and station.words is not None:
             station.dump_from = station.dump_to = os.fstat(station.words).st_size
             station.dump_by = boss.now() + DUMP_WAIT_S
-            boss.processes.signal(name, DUMP_SIGNAL)
+            self.ask_stack(name)
             heapq.heappush(self._checks, (boss.now() + DUMP_LOOK_S, name))
         elif what == "restart":
             why = f"{verdict} (health.on_fail = restart)"

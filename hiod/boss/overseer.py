@@ -553,6 +553,8 @@ class Overseer(Bosser):
                     self.switchboard.say_end(self.hands[name])
                 case r.Signal(name, sig):
                     self.processes.signal(name, signal.Signals[f"SIG{sig}"])
+                case r.AskStack(name):
+                    self.clinic.ask_stack(name)
                 case r.Sweep(name):
                     self.processes.sweep(name)
                 case _:

@@ -84,6 +84,8 @@ def bear(gifts: Gifts, ground: Ground) -> NoReturn:
         _forget_signals(ground)
         raw = os.pread(gifts.order, os.fstat(gifts.order).st_size, 0)
         _settle(gifts)
+        # From here on: a step may hang as well as user code. What is executed begins without it.
+        faulthandler.register(DUMP_SIGNAL, file=WORDS_FD, all_threads=True, chain=False)
         code = _live(raw, ground, mailbox=gifts.mailbox >= 0)
         if gifts.verdict >= 0:
             _say_refused()
@@ -315,7 +317,6 @@ def _work(order: dict[str, Any], ground: Ground, *, mailbox: bool) -> int:
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     faulthandler.enable(file=WORDS_FD, all_threads=True)
-    faulthandler.register(DUMP_SIGNAL, file=WORDS_FD, all_threads=True, chain=False)
     sys.argv = [str(order["name"])]
     gc.enable()
     box = MAILBOX_FD if mailbox else -1

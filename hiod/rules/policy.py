@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from hiod.rules.records import (
     EVENTS,
     Action,
+    AskStack,
     Cleared,
     End,
     Exited,
@@ -52,6 +53,8 @@ if TYPE_CHECKING:
 Outcome = tuple[Hand, tuple[Action, ...]]
 Rule = Callable[[Hand, Any, float], Outcome]
 
+STACK_S = 0.25
+"""How long a hand that is not ready may take to write where it hangs, before it is ended."""
 UNKILLABLE_AFTER_S = 5.0
 """How long after SIGKILL a process may still be there before a person is called."""
 UNKILLABLE_AGAIN_S = 3600.0
@@ -364,7 +367,8 @@ def _not_ready(hand: Hand, _event: TimeCame, now: float) -> Outcome:
         missed = _MISSED.get(ready.by, "it had no process")
     said = _note("hand.not_ready", hand, timeout_s=given_s, by=ready.by, why=missed)
     why = f"not ready in {given_s:g} s: {missed}"
-    hand, more = _ask_to_end(hand, now, by=f"{_OWN}{why}", why=why, then=Then.RETRY)
+    by, asks_stack = f"{_OWN}{why}", hand.spec.doers is not None
+    hand, more = _ask_to_end(hand, now, by=by, why=why, then=Then.RETRY, asks_stack=asks_stack)
     return hand, (said, *more)
 
 
@@ -400,8 +404,10 @@ def _judged_degraded(hand: Hand, event: Judged, now: float) -> Outcome:
 # ---------------------------------------------------------------------------- down
 
 
-def _ask_to_end(hand: Hand, now: float, *, by: str, why: str, then: Then) -> Outcome:
-    """Let the hand end, by asking its process first."""
+def _ask_to_end(
+    hand: Hand, now: float, *, by: str, why: str, then: Then, asks_stack: bool = False
+) -> Outcome:
+    """Let the hand end, by asking its process first; before that, if told, for its stack."""
     said = _note("hand.stopping", hand, by=by, why=why)
     hand = _to(
         hand,
@@ -416,6 +422,8 @@ def _ask_to_end(hand: Hand, now: float, *, by: str, why: str, then: Then) -> Out
     if hand.process is None:
         # Its process is ordered and not yet there: whoever reports it also gets the request.
         return hand, (said,)
+    if asks_stack:
+        return replace(hand, wake_at=now + STACK_S), (said, AskStack(hand.name))
     hand, asks = _ask(hand, now)
     return hand, (said, asks)
 

@@ -361,6 +361,13 @@ class Signal:
 
 
 @dataclass(frozen=True, slots=True)
+class AskStack:
+    """Have the hand write its Python stack to its last words."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Sweep:
     """Kill the hand's process and all that is left of it."""
 
@@ -388,4 +395,4 @@ class Mourn:
     pid: int | None = None
 
 
-Action = Spawn | SendEnd | Signal | Sweep | Note | Mourn
+Action = Spawn | SendEnd | Signal | AskStack | Sweep | Note | Mourn

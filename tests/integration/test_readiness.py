@@ -87,6 +87,37 @@ def test_ready_that_does_not_come_is_a_failure(shared):
     assert (facts["by"], facts["timeout_s"]) == ("notify", 0.1)
 
 
+IMPORTS_FOR_EVER = """\
+import time
+time.sleep(1000)
+"""
+ENTERS_FOR_EVER = """\
+import time
+from hiod.base.doing import Doer
+class Slow(Doer):
+    def enter(self, *, temp=None):
+        time.sleep(1000)
+"""
+
+
+@pytest.mark.parametrize(("source", "line"), [(IMPORTS_FOR_EVER, 2), (ENTERS_FOR_EVER, 5)])
+def test_a_hand_that_hangs_before_it_is_ready_tells_where(shared, tmp_path, source, line):
+    (tmp_path / "slow.py").write_text(source)
+    shared.add(
+        "web", doers=["slow:Slow"], path=[str(tmp_path)], ready={"timeout_s": 1},
+        stop={"grace_s": 0.1, "term_s": 0.1}, restart={"policy": "never"}, wait=None,
+    )  # fmt: skip
+
+    row = shared.until("web", state="failed")
+
+    where = f'File "{tmp_path}/slow.py", line {line} in '
+    assert row["reason"].startswith(f"not ready in 1 s: it did not register: {where}")
+    (told,) = shared.ask("why", names=["web"])["hands"]
+    (last,) = (one["lines"] for one in told["findings"] if one["label"] == "last")
+    assert where in last[0]
+    assert "/hiod/" not in "".join(last)
+
+
 def test_a_childs_word_counts_and_a_strangers_does_not(shared, fifo):
     shared.add(
         "tree", command=[*NOTIFIER, "hear", "child:READY=1"], ready=notify(), env=fifo.env,

@@ -146,9 +146,10 @@ def test_a_readiness_that_does_not_come_is_a_failure() -> None:
     life = Life(ready={"timeout_s": 4})
     life.begin()
 
-    orders = life.time_comes()
-    assert life.now == 104.0
-    assert orders == (r.Signal("web", "TERM"),)
+    asked = life.time_comes()
+    assert (life.now, asked) == (104.0, (r.AskStack("web"),))
+    ended = life.time_comes()
+    assert (life.now, ended) == (104.0 + policy.STACK_S, (r.Signal("web", "TERM"),))
     life.exited(CLEAN)
 
     assert life.state is State.BACKOFF
@@ -176,6 +177,24 @@ def test_what_was_waited_for_in_vain_is_the_reason_whatever_ended_it(
 
     assert life.hand.reason == f"not ready in 3 s: {missed}: bye; try 1 of 5"
     assert life.mourned[-1].asked_by == f"hiod: not ready in 3 s: {missed}"
+
+
+def test_a_program_has_no_stack_to_ask_for_when_it_is_not_ready() -> None:
+    life = Life(command=["sleep", "9"], ready={"by": "notify", "timeout_s": 4})
+    life.begin()
+
+    assert life.time_comes() == (r.Signal("web", "TERM"),)
+
+
+def test_a_hand_that_registers_while_its_stack_is_asked_for_is_asked_to_end_by_a_memo() -> None:
+    life = Life(ready={"timeout_s": 4})
+    life.begin()
+    life.time_comes()
+
+    life.feed(r.Registered(), 0.1)
+
+    assert life.state is State.STOPPING
+    assert life.time_comes() == (r.SendEnd("web"),)
 
 
 def test_a_hand_that_pauses_and_is_stopped_was_in_backoff() -> None:
