@@ -126,10 +126,11 @@ def begin(boss: Overseer, rested: Collection[str], told_ends: Collection[str]) -
         rested: hands that rested before that; their mailboxes hold what came in vain.
         told_ends: hands whose end a launcher has told.
     """
-    now = boss.now()
+    now, left = boss.now(), {}
     for name, hand in list(boss.hands.items()):
         if hand.leaving or roster.base_of(hand) not in boss.membership.members:
-            boss.forget_hand(name, "the crew files")
+            left[name] = "the crew files"
+            boss.forget_hand(name, left[name])
             continue
         if name not in told_ends:
             boss.put(adoption.refreshed(hand, now))
@@ -137,6 +138,7 @@ def begin(boss: Overseer, rested: Collection[str], told_ends: Collection[str]) -
             boss.open_mailbox(name)
         else:
             boss.keep_mailbox(name)
+    boss.membership.succeed(left)
     boss.membership.apply(boss.config.hands, by="the crew files", first=True)
 
 

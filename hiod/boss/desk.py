@@ -125,6 +125,8 @@ class Desk:
         leaving = [name for name in names if self._boss.hands[name].leaving]
         if leaving:
             why = f"{leaving[0]} is leaving the crew; add it again when it is gone"
+            if roster.successor(self._boss.roll, leaving[0]) is not None:
+                why = f"{leaving[0]} is leaving, and another takes its name then; try again"
             raise conflict("leaving", why, leaving[0], leaving)
 
     def _do_stop(self, request: Request) -> None:
@@ -207,22 +209,19 @@ class Desk:
         had = boss.membership.members.get(spec.name)
         member = roster.Member(spec, roster.RUNTIME)
         if had is not None and had.spec == spec:
-            names = [hand.name for hand in roster.hands_of(boss.roll, spec.name)]
-            self._promise(request, dict.fromkeys(names, False))
+            there = [hand.name for hand in roster.hands_of(boss.roll, spec.name)]
+            self._promise(request, dict.fromkeys(there, False))
             return
         if had is not None and not params.replace:
             why = f'"{spec.name}" is another definition; give replace to put this in its place'
             raise conflict("exists", why, spec.name)
-        leaving = [hand.name for hand in roster.hands_of(boss.roll, spec.name) if hand.leaving]
+        names = [name for name, _ in specs.instances(spec)]
+        leaving = [name for name in names if name in boss.hands and boss.hands[name].leaving]
         if leaving:
             why = f"{leaving[0]} is still leaving the crew; try again when it is gone"
             raise conflict("leaving", why, spec.name, leaving)
-        by = self._by(request)
-        boss.membership.enlist(member, by=by)
+        boss.membership.enlist(member, by=self._by(request))
         boss.membership.line_up()
-        if had is not None:
-            boss.membership.revise(had.spec, spec, by=by)
-        names = [name for name, _ in specs.instances(spec)]
         self._promise(request, dict.fromkeys(names, True))
 
     def _do_remove(self, request: Request) -> None:
@@ -265,16 +264,13 @@ class Desk:
             why = f'"{params.name}" is one hand without a number; give it count first'
             raise conflict("counted", why, params.name)
         member = replace(had, spec=replace(had.spec, count=params.count))
-        before = {hand.name for hand in roster.hands_of(boss.roll, params.name)}
-        by = self._by(request)
-        new = boss.membership.enlist(member, by=by)
+        there = roster.hands_of(boss.roll, params.name)
+        new = boss.membership.enlist(member, by=self._by(request))
         boss.membership.line_up()
-        boss.membership.revise(had.spec, member.spec, by=by)
-        gone = [name for name in before if boss.hands[name].leaving]
-        if gone:
-            self._promise(request, dict.fromkeys(gone, True))
-        else:
-            self._promise(request, dict.fromkeys(new, True))
+        gone = [hand.name for hand in there if boss.hands[hand.name].leaving]
+        # Those that still leave since an earlier call are not what this one waits for to be ready.
+        awaited = new if new and params.wait != "gone" else gone
+        self._promise(request, dict.fromkeys(awaited, True))
 
     def _do_apply(self, request: Request) -> None:
         boss = self._boss
@@ -286,14 +282,14 @@ class Desk:
         shown = [self._inquiries.change(one) for one in before]
         boss.config = config
         self.when_applying()
-        there = set(boss.hands)
+        there = {name: hand.leaving for name, hand in boss.hands.items()}
         boss.membership.apply(config.hands, by=self._by(request))
         boss.ledger.tell("config.reloaded", summary=f"{len(shown)} changed")
         changed = {name for one in shown if one.how == "restart" for name in one.hands}
         coming = {
             name
             for name, hand in boss.hands.items()
-            if name not in there or (name in changed and roster.restarts(hand))
+            if there.get(name, True) or (name in changed and roster.restarts(hand))
         }
         going = request.params.wait == "gone"
         touched = {
@@ -323,6 +319,8 @@ class Desk:
     def _do_shutdown(self, request: Request) -> None:
         boss = self._boss
         keep = request.params.keep_hands
+        if keep and boss.outcome == "stop":
+            raise AdminError("Unavailable", state="stopping its hands already", after_s=None)
         self._record(request, [], "its hands live on" if keep else "stopping")
         boss.shut_down(keep=keep, why=f"shutdown by {self._by(request)}")
         request.reply(schema.ShutdownReply(hands=0 if keep else len(boss.hands)))

@@ -15,7 +15,7 @@ from hiod.rules import policy, roster, specs
 from hiod.rules import records as r
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from hiod.boss.overseer import Overseer
 
@@ -31,24 +31,73 @@ class Membership:
         self.members: dict[str, roster.Member] = {}
         self._boss = boss
 
-    def enlist(self, member: roster.Member, *, by: str) -> tuple[str, ...]:
-        """Take a definition into the crew, or change it; return the hands that are new."""
-        boss = self._boss
-        self.members[member.spec.name] = member
+    def enlist(self, member: roster.Member, *, by: str, first: bool = False) -> tuple[str, ...]:
+        """Take a definition into the crew, or change it.
+
+        Args:
+            member: the definition.
+            by: whose wish it is.
+            first: no process of the crew is there yet: nothing has to wait for a next start.
+
+        Returns:
+            The hands that are new, or were leaving and are to stay.
+        """
+        boss, spec = self._boss, member.spec
+        had = self.members.get(spec.name)
+        there = roster.hands_of(boss.roll, spec.name)
+        wanted = roster.first_wanted(boss.roll, spec)
+        self.members[spec.name] = member
         boss.ledger.put_member(member)
-        for hand in roster.hands_of(boss.roll, member.spec.name):
-            if hand.leaving and hand.name in dict(specs.instances(member.spec)):
-                boss.feed(hand.name, r.StartAsked(by, time.time()))
-        new = roster.missing(boss.roll, member)
+        counted = {name for name, _ in specs.instances(spec)}
+        back = [hand.name for hand in there if hand.leaving and hand.name in counted]
+        for name in back:
+            self._call_back(name, wanted, by=by)
+        new = roster.missing(boss.roll, member, wanted)
         for hand in new:
-            boss.put(replace(hand, wanted_by=by, wanted_at=time.time(), since=boss.now()))
-            boss.station(hand.name)
-            boss.note("hand.added", hand.name, by=by)
-            if hand.wanted is r.Wanted.UP:
-                boss.feed(hand.name, r.StartAsked(by, time.time()))
+            self._take_in(hand, by=by)
         boss.switchboard.membership_changed()
         boss.order_soon()
-        return tuple(hand.name for hand in new)
+        gone = roster.surplus(boss.roll, spec.name)
+        if gone:
+            self._release(gone, by=by)
+        for hand in there:
+            if hand.name in counted:
+                old = hand.spec if had is None else had.spec
+                self._revise(boss.hands[hand.name], old, spec, by=by, first=first)
+        return (*back, *(hand.name for hand in new))
+
+    def _take_in(self, hand: r.Hand, *, by: str) -> None:
+        """Let a new hand be one of the crew."""
+        boss = self._boss
+        at = time.time()
+        boss.put(replace(hand, wanted_by=by, wanted_at=at, since=boss.now()))
+        boss.station(hand.name)
+        boss.note("hand.added", hand.name, by=by)
+        if hand.wanted is r.Wanted.UP:
+            boss.feed(hand.name, r.StartAsked(by, at))
+
+    def _call_back(self, name: str, wanted: r.Wanted, *, by: str) -> None:
+        """Let a hand that is leaving the crew stay; it ends all the same if that is under way."""
+        boss, at = self._boss, time.time()
+        boss.put(policy.stays(boss.hands[name], wanted, by=by, at_wall=at))
+        if wanted is r.Wanted.UP:
+            boss.feed(name, r.StartAsked(by, at))
+        else:
+            boss.stop([name], r.StopAsked(by, at))
+
+    def succeed(self, left: Mapping[str, str]) -> None:
+        """Make the hands whose names were not free until now.
+
+        Args:
+            left: who has left the crew, and by whose wish.
+        """
+        found = [roster.successor(self._boss.roll, name) for name in left]
+        for hand in found:
+            if hand is not None:
+                self._take_in(hand, by=left[hand.name])
+        if any(found):
+            self._boss.switchboard.membership_changed()
+            self.line_up()
 
     def dismiss(self, name: str, *, by: str) -> None:
         """Take a definition out of the crew; its hands leave when they have ended."""
@@ -73,11 +122,8 @@ class Membership:
         for change in changes:
             if change.member is None:
                 self.dismiss(change.name, by=by)
-                continue
-            had = self.members.get(change.name)
-            self.enlist(change.member, by=by)
-            if had is not None:
-                self.revise(had.spec, change.member.spec, by=by, first=first)
+            else:
+                self.enlist(change.member, by=by, first=first)
         self.line_up()
         return changes
 
@@ -86,24 +132,17 @@ class Membership:
         boss = self._boss
         boss.hands = {name: boss.hands[name] for name in roster.lined_up(boss.roll)}
 
-    def revise(
-        self, old: specs.HandSpec, new: specs.HandSpec, *, by: str, first: bool = False
+    def _revise(
+        self, hand: r.Hand, old: specs.HandSpec, new: specs.HandSpec, *, by: str, first: bool
     ) -> None:
-        """Carry a changed definition to its hands, each key when it can be applied."""
-        boss = self._boss
-        gone = roster.surplus(boss.roll, new.name)
-        if gone:
-            self._release(gone, by=by)
+        """Carry a changed definition to a hand, each key when it can be applied."""
+        # By what it runs by: an earlier change may still wait for its next start.
+        ways = {key: way for key, way in specs.diff(hand.spec, new).items() if key != "count"}
+        restart = not first and "restart" in ways.values()
+        wait = not first and not set(ways.values()) <= {"live"}
+        now_spec = roster.blend(hand.spec, new, ways) if wait else new
+        event = r.Revised(now_spec, new if wait else None, restart=restart, by=by)
+        self._boss.feed(hand.name, event)
         changed = sorted(key for key in specs.diff(old, new) if key != "count")
-        for hand in roster.hands_of(boss.roll, new.name):
-            if hand.leaving:
-                continue
-            # By what it runs by: an earlier change may still wait for its next start.
-            ways = {key: way for key, way in specs.diff(hand.spec, new).items() if key != "count"}
-            restart = not first and "restart" in ways.values()
-            wait = not first and not set(ways.values()) <= {"live"}
-            now_spec = roster.blend(hand.spec, new, ways) if wait else new
-            event = r.Revised(now_spec, new if wait else None, restart=restart, by=by)
-            boss.feed(hand.name, event)
-            if changed:
-                boss.note("hand.revised", hand.name, by=by, keys=", ".join(changed))
+        if changed:
+            self._boss.note("hand.revised", hand.name, by=by, keys=", ".join(changed))

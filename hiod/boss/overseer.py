@@ -479,9 +479,15 @@ class Overseer(Bosser):
         if self._stops:
             for name in roster.releasable(self.roll, list(self._stops)):
                 self._events.append((name, self._stops.pop(name)))
-        for name, hand in list(self.hands.items()):
-            if hand.leaving and roster.at_rest(hand) and name not in self._stops:
-                self.forget_hand(name, hand.asked_by or hand.wanted_by or "hiod")
+        left = {
+            name: hand.asked_by or hand.wanted_by or "hiod"
+            for name, hand in self.hands.items()
+            if hand.leaving and roster.at_rest(hand) and name not in self._stops
+        }
+        for name, by in left.items():
+            self.forget_hand(name, by)
+        if left:
+            self.membership.succeed(left)
         if self.outcome is not None or not self.settled:
             return
         for name, why in roster.standing(self.roll).items():

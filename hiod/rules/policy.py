@@ -184,6 +184,11 @@ def leaves(hand: Hand) -> Hand:
     return replace(hand, leaving=True)
 
 
+def stays(hand: Hand, wanted: Wanted, *, by: str, at_wall: float) -> Hand:
+    """Return a hand that was to leave the crew and is one of it after all."""
+    return replace(hand, leaving=False, wanted=wanted, wanted_by=by, wanted_at=at_wall)
+
+
 # ---------------------------------------------------------------------------- up
 
 
@@ -357,7 +362,7 @@ def _uptime_s(hand: Hand, now: float) -> float:
 
 
 def _not_ready(hand: Hand, _event: TimeCame, now: float) -> Outcome:
-    """Take a readiness that did not come for a failure."""
+    """Take a readiness that did not come for a failure; let it first tell where it hangs."""
     ready = hand.spec.ready
     # By what it was given, which a changed definition may not say any more.
     given_s = _secs(hand.wake_at - hand.since)

@@ -126,14 +126,41 @@ def plan(crew: Crew, wanted: Sequence[HandSpec]) -> tuple[Change, ...]:
     return tuple(changes)
 
 
-def missing(crew: Crew, member: Member) -> tuple[Hand, ...]:
-    """Return the hands a member should have and has not, new and at rest."""
-    wanted = Wanted.UP if member.spec.start else Wanted.DOWN
+def first_wanted(crew: Crew, spec: HandSpec) -> Wanted:
+    """Return what is wanted of hands that are new: what their definition says.
+
+    Where an operator has stopped all the hands that it had so far, new ones are not started.
+    """
+    had = crew.members.get(spec.name)
+    there = [hand for hand in hands_of(crew, spec.name) if not hand.leaving]
+    stopped = there and all(hand.wanted is Wanted.DOWN for hand in there)
+    if not spec.start or (stopped and had is not None and had.spec.start):
+        return Wanted.DOWN
+    return Wanted.UP
+
+
+def missing(crew: Crew, member: Member, wanted: Wanted) -> tuple[Hand, ...]:
+    """Return the hands a member should have and has not, new and at rest.
+
+    A name that another hand still has, one that is leaving, is not free yet.
+    """
     return tuple(
         Hand(name=name, spec=member.spec, ordinal=ordinal, wanted=wanted)
         for name, ordinal in instances(member.spec)
         if name not in crew.hands
     )
+
+
+def successor(crew: Crew, name: str) -> Hand | None:
+    """Return the hand that some member counts by the name of one that left, new and at rest."""
+    base, _, number = name.rpartition("-")
+    ordinal = int(number) if number.isdecimal() and number.isascii() else -1
+    one, many = crew.members.get(name), crew.members.get(base)
+    if one is not None and one.spec.count is None:
+        return Hand(name, one.spec, wanted=first_wanted(crew, one.spec))
+    if many is None or f"{base}-{ordinal}" != name or ordinal >= (many.spec.count or 0):
+        return None
+    return Hand(name, many.spec, ordinal=ordinal, wanted=first_wanted(crew, many.spec))
 
 
 def surplus(crew: Crew, name: str) -> tuple[str, ...]:

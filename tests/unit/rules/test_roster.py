@@ -14,7 +14,11 @@ from hiod.rules.roster import Crew, Member
 def crew(*members: Member, **states: State) -> Crew:
     """Return a crew with all the hands its members count, in the states given by name."""
     made = Crew({member.spec.name: member for member in members})
-    hands = {hand.name: hand for member in members for hand in roster.missing(made, member)}
+    hands = {
+        hand.name: hand
+        for one in members
+        for hand in roster.missing(made, one, roster.first_wanted(made, one.spec))
+    }
     for key, state in states.items():
         name = key.replace("_", "-")
         there = process(len(name)) if state in r.LIVE else None
@@ -56,9 +60,50 @@ def test_what_is_first_wanted_of_a_hand_is_its_definitions_to_say(
 def test_only_what_is_missing_is_added() -> None:
     made = crew(member("web", count=2))
 
-    grown = roster.missing(made, member("web", count=4))
+    grown = roster.missing(made, member("web", count=4), Wanted.UP)
 
     assert [hand.name for hand in grown] == ["web-2", "web-3"]
+
+
+def test_new_hands_are_not_started_where_all_the_others_were_stopped() -> None:
+    made = crew(member("web"), member("job", start=False))
+    stopped = {name: replace(hand, wanted=Wanted.DOWN) for name, hand in made.hands.items()}
+    left = {"web": replace(stopped["web"], leaving=True)}
+
+    def first(hands: dict[str, Hand], name: str, **keys) -> Wanted:
+        return roster.first_wanted(Crew(made.members, hands), spec(name, count=2, **keys))
+
+    assert first(stopped, "web") is Wanted.DOWN
+    assert first(dict(made.hands), "web") is Wanted.UP
+    assert first(left, "web") is Wanted.UP  # by whoever took it out
+    assert first({}, "web") is Wanted.UP
+    assert first(stopped, "job") is Wanted.UP  # nobody stopped it: it was not to start
+    assert first(dict(made.hands), "web", start=False) is Wanted.DOWN
+
+
+@pytest.mark.parametrize(
+    ("name", "base", "ordinal"),
+    [
+        ("web-0", "web", 0),
+        ("web-11", "web", 11),
+        ("web-12", None, None),
+        ("web-00", None, None),
+        ("web", None, None),
+        ("db", "db", None),
+        ("db-0", None, None),
+        ("x-1", "x-1", None),
+        ("x-1-0", None, None),
+    ],
+)
+def test_a_name_that_is_free_again_is_whose_definition_counts_it(
+    name: str, base: str | None, ordinal: int | None
+) -> None:
+    members = (member("web", count=12), member("db"), member("x-1"), member("n", count=0))
+
+    hand = roster.successor(Crew({one.spec.name: one for one in members}), name)
+
+    found = None if hand is None else (hand.name, roster.base_of(hand), hand.ordinal)
+    assert found == (None if base is None else (name, base, ordinal))
 
 
 def test_surplus_hands_go_from_the_highest_number_down() -> None:

@@ -1,0 +1,194 @@
+"""Who is in the crew: definitions that go and come back while their hands are still leaving."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from support.waiting import wait_until
+
+from hiod.errors import AdminError
+
+if TYPE_CHECKING:
+    from support.boss import Boss
+
+pytest_plugins = ("support.boss",)
+
+SLEEPER = ["sleep", "1000"]
+SLOW = ["sh", "-c", "trap 'sleep 0.7; exit 0' TERM; sleep 1000 & wait"]
+"""It takes a while to end."""
+
+
+def slow(name: str, *lines: str) -> str:
+    """Return the lines of a crew file that define a hand which takes a while to end."""
+    return "\n".join([f"[hand.{name}]", f"command = {json.dumps(SLOW)}", *lines, ""])
+
+
+def apply(boss: Boss, wait: str | None = "ready") -> dict[str, Any]:
+    """Apply the crew files; without ``wait`` it is answered when on record."""
+    waiting = {} if wait is None else {"wait": wait, "timeout_s": 20}
+    return boss.ask("apply", **waiting)
+
+
+def hiodctl(boss: Boss, *words: str) -> tuple[int, str]:
+    """Run a command of an operator; return its exit code and what it printed."""
+    done = subprocess.run(
+        [sys.executable, "-m", "hiod.ctl.main", "--socket", str(boss.admin_socket), *words],
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    return done.returncode, done.stdout + done.stderr
+
+
+def states(boss: Boss) -> dict[str, str]:
+    return {name: row["state"] for name, row in boss.rows().items()}
+
+
+# ---------------------------------------------------------------------------- coming back
+
+
+def test_a_definition_put_back_while_its_hand_leaves_is_the_one_that_runs(shared):
+    shared.crew(slow("web", 'env = { V = "1" }'))
+    apply(shared)
+    shared.crew("")
+    apply(shared, wait=None)
+    shared.crew(slow("web", 'env = { V = "2" }'))
+
+    told = apply(shared)
+
+    assert [(one["name"], one["action"]) for one in told["changes"]] == [("web", "add")]
+    assert [(one["name"], one["state"]) for one in told["hands"]] == [("web", "running")]
+    assert shared.ask("status", name="web")["spec"]["env"] == {"V": "2"}
+    environ = Path(f"/proc/{shared.row('web')['pid']}/environ")
+    assert wait_until(lambda: b"V=2\0" in environ.read_bytes())
+    assert shared.ask("plan")["changes"] == []
+
+
+def test_a_definition_put_back_that_is_not_to_start_does_not(shared):
+    shared.crew(slow("web"))
+    apply(shared)
+    shared.crew("")
+    apply(shared, wait=None)
+    shared.crew(slow("web", "start = false"))
+
+    told = apply(shared)
+
+    assert [(one["name"], one["state"]) for one in told["hands"]] == [("web", "stopped")]
+    row = shared.row("web")
+    assert (row["state"], row["wanted"]) == ("stopped", "down")
+
+
+def test_a_hand_that_still_waits_for_its_turn_to_leave_stays_with_its_definition_put_back(shared):
+    crew = slow("db") + slow("web", 'after = ["db"]')
+    shared.crew(crew)
+    apply(shared)
+    before = shared.row("db")["pid"]
+    shared.crew("")
+    apply(shared, wait=None)
+    shared.crew(crew.replace("[hand.web]", 'env = { V = "2" }\n[hand.web]'))
+
+    apply(shared)
+
+    assert states(shared) == {"db": "running", "web": "running"}
+    assert shared.row("db")["pid"] != before
+    assert shared.ask("status", name="db")["spec"]["env"] == {"V": "2"}
+
+
+def test_a_hand_that_waits_for_its_turn_to_leave_and_is_not_to_start_is_stopped_in_that_order(
+    shared,
+):
+    shared.crew(slow("db") + slow("web", 'after = ["db"]'))
+    apply(shared)
+    shared.crew("")
+    apply(shared, wait=None)
+    shared.crew(slow("db", "start = false"))
+
+    apply(shared)
+
+    assert states(shared) == {"db": "stopped"}
+    ended = [one["hand"] for one in shared.events("hand.stopped")]
+    assert ended == ["web", "db"]
+
+
+def test_what_is_scaled_up_again_while_it_leaves_comes_back_as_a_new_hand_would(shared):
+    shared.add("web", command=SLOW, count=2)
+    shared.add("job", command=SLOW, count=2, start=False, wait=None)
+    shared.change("start", "job", wait="ready")
+    for name in ("web", "job"):
+        shared.ask("scale", name=name, count=1)
+
+        told = shared.ask("scale", name=name, count=2, wait="ready", timeout_s=20)["hands"]
+
+        assert [one["name"] for one in told] == [f"{name}-1"]
+    assert states(shared) == {
+        "job-0": "running", "job-1": "stopped", "web-0": "running", "web-1": "running",
+    }  # fmt: skip
+
+
+# ---------------------------------------------------------------------------- another's name
+
+
+def test_an_instance_takes_the_name_of_a_hand_that_leaves(shared):
+    shared.crew(slow("web-0"))
+    apply(shared)
+    shared.crew(slow("web", "count = 2"))
+
+    told = hiodctl(shared, "apply")
+
+    assert told[0] == 0, told
+    assert states(shared) == {"web-0": "running", "web-1": "running"}
+    assert "web-0: running" in told[1]
+    assert shared.row("web-0")["spec"] == "web"
+
+
+def test_a_hand_takes_the_name_of_an_instance_that_leaves(shared):
+    shared.crew(slow("web", "count = 2"))
+    apply(shared)
+    shared.crew(slow("web-0"))
+
+    apply(shared)
+
+    assert states(shared) == {"web-0": "running"}
+
+
+def test_whoever_waits_for_a_hand_to_be_gone_does_not_wait_for_its_successor(shared):
+    shared.crew(slow("web-0"))
+    apply(shared)
+    shared.crew(slow("web", "count = 1"))
+
+    told = apply(shared, wait="gone")
+
+    assert [one["name"] for one in told["hands"]] == ["web-0"]
+    shared.until("web-0", state="running", generation=1)
+
+
+def test_a_hand_is_added_when_none_of_its_names_is_one_that_leaves(shared):
+    shared.add("web-0", command=SLOW)
+    shared.change("remove", "web-0")
+
+    with pytest.raises(AdminError) as caught:
+        shared.add("web", command=SLEEPER, count=2)
+
+    assert (caught.value.code, caught.value.parameters["code"]) == ("Conflict", "leaving")
+    assert caught.value.parameters["hands"] == ["web-0"]
+    shared.add("web", command=SLEEPER)  # no instance of it is called web-0
+
+
+def test_a_name_taken_over_is_there_after_a_boss_that_died_meanwhile(bosses):
+    boss = bosses()
+    boss.crew(slow("web-0"))
+    boss.start()
+    boss.until("web-0", state="running")
+    boss.crew(slow("web", "count = 2"))
+    apply(boss, wait=None)
+    boss.kill()
+
+    boss.start()
+
+    boss.until("web-1", state="running")
+    assert wait_until(lambda: boss.row("web-0")["spec"] == "web")
+    boss.until("web-0", state="running")
+    assert boss.ask("plan")["changes"] == []
