@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from hiod.base.crewing import CONTROL, tagOf
 from hiod.base.multidoing import Bosser, MultiDoerBase
 from hiod.boss import adopting, places
 from hiod.boss.clinic import UP, Clinic
@@ -336,8 +337,12 @@ class Overseer(Bosser):
         return PeerMemoer.memoit(self, text, addr, key=key)
 
     def onDead(self, memo: str | None, dst: str, reason: str) -> None:
-        """Count a memo of the boss's own that could not be delivered."""
-        del memo
+        """Count a memo that somebody had the boss send and that could not be delivered.
+
+        What the boss says itself it says again, or does without.
+        """
+        if memo is not None and tagOf(memo) in CONTROL:
+            return
         self.ledger.count("memos.dead")
         hand = self.switchboard.name_of(dst) or dst
         self.ledger.tell("hand.dead_letters", hand=hand, count=1, why=reason)

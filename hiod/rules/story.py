@@ -229,7 +229,7 @@ STORY: dict[str, Told] = {
         "warning",
         "686bf89b006244979bfe9b7ca1ef347a",
         "{hand}: not ready in {timeout_s} s (ready.by = {by}): {why}",
-        "The hand did not become ready in time, which counts as a failure.",
+        "The hand did not become ready in time, which counts as a failure. Of Doers the Python stack is asked for and kept with the end: hiodctl why shows where it hung.",
     ),
     "hand.refused": Told(
         "error",
@@ -270,8 +270,8 @@ STORY: dict[str, Told] = {
     "hand.dead_letters": Told(
         "warning",
         "98263d6117534653ad63f1200fdd8e76",
-        "{hand}: {count} memos given up: {why}",
-        "Memos could not be delivered and were counted as dead letters.",
+        "{hand}: {count:memo} given up: {why}",
+        "Memos could not be delivered and were counted as dead letters. What hiod itself says to hands is not counted.",
     ),
     "hand.cut_off": Told(
         "error",
@@ -288,7 +288,7 @@ STORY: dict[str, Told] = {
     "hand.flood": Told(
         "warning",
         "6f0c3b1e9a5d4c27b8e41d7f52a9c360",
-        "{hand}: {count} memos to the boss not kept, more than {rate} a second",
+        "{hand}: {count:memo} to the boss not kept, more than {rate} a second",
         "A hand sends the boss more memos of its own than are worth an event each; those beyond the rate are counted and let go, so that they do not push out what else happened.",
     ),
     "hand.status": Told(
