@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from hiod.boss.clinic import UP
-from hiod.errors import LauncherError
+from hiod.errors import ConfigError, LauncherError
 from hiod.host import launching, procs
 from hiod.rules import adoption, roster
 from hiod.rules import records as r
@@ -119,7 +119,8 @@ def _mourn(boss: Overseer, found: Survey, name: str, ended: adoption.Ended | Non
 def begin(boss: Overseer, rested: Collection[str], told_ends: Collection[str]) -> None:
     """Start afresh: nobody is alive, and the files say who is in the crew.
 
-    A hand whose end a launcher has told goes on as its rules say: only its boss was away.
+    Files that do not go with the hands added at runtime change nothing. A hand whose end a launcher
+    has told goes on as its rules say: only its boss was away.
 
     Args:
         boss: who begins; the rules have taken in what ended.
@@ -139,7 +140,13 @@ def begin(boss: Overseer, rested: Collection[str], told_ends: Collection[str]) -
         else:
             boss.keep_mailbox(name)
     boss.membership.succeed(left)
-    boss.membership.apply(boss.config.hands, by="the crew files", first=True)
+    wanted = boss.config.hands
+    try:
+        boss.membership.check(wanted)
+    except ConfigError as error:
+        boss.ledger.tell("config.broken", problems=str(error))
+    else:
+        boss.membership.apply(wanted, by="the crew files", first=True)
 
 
 def hear_late(

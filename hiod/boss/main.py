@@ -359,7 +359,9 @@ def _take_turns(boss: Overseer, given: dict[str, int], notify: Notify) -> int:
     where = boss.around.places
 
     def read_config() -> Config:
-        return config_for(where)
+        config = config_for(where)
+        boss.membership.check(config.hands)
+        return config
 
     inquiries = Inquiries(
         boss,

@@ -11,6 +11,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from hiod.errors import ConfigError
 from hiod.rules import policy, roster, specs
 from hiod.rules import records as r
 
@@ -98,6 +99,16 @@ class Membership:
         if any(found):
             self._boss.switchboard.membership_changed()
             self.line_up()
+
+    def check(self, wanted: Sequence[specs.HandSpec]) -> None:
+        """Look whether what the files say, good in itself, goes with what was added at runtime.
+
+        Raises:
+            ConfigError: it does not.
+        """
+        problems = roster.clashes(self.members, wanted)
+        if problems:
+            raise ConfigError([one.asdict() for one in problems])
 
     def dismiss(self, name: str, *, by: str) -> None:
         """Take a definition out of the crew; its hands leave when they have ended."""

@@ -8,7 +8,8 @@ nothing here changes the crew.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from hiod.errors import ConfigError
 from hiod.rules import roster
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 Marks = tuple[tuple[str, int, int, int, int], ...]
 """Name, inode, size and times (ns) of each file."""
+Problems = Sequence[dict[str, Any]]
+"""What is wrong with the files, as ``ConfigError`` has it."""
 
 
 class Outlook:
@@ -41,34 +44,38 @@ class Outlook:
         self._folder = folder
         self._read_config = read_config
         self._config: Config | None = None
+        self._problems: Problems = ()
         self._marks: Marks | None = None
         self._members: dict[str, roster.Member] | None = None
 
-    def look(self, members: Mapping[str, roster.Member]) -> bool:
-        """Bring ``files`` and ``pending`` up to date; say whether either is another now."""
-        before = self.files, self.pending
+    def look(self, members: Mapping[str, roster.Member]) -> None:
+        """Bring ``files`` and ``pending`` up to date."""
         marks = _marks(self._folder)
         if marks == self._marks and members == self._members:
-            return False
-        if marks != self._marks or self._config is None:
+            return
+        if marks != self._marks:
             self._marks = marks
             self._read()
         self._members = dict(members)
-        self.pending = 0
+        problems, self.pending = self._problems, 0
         if self._config is not None:
-            self.pending = len(roster.plan(roster.Crew(members), self._config.hands))
-        return before != (self.files, self.pending)
+            wanted = self._config.hands
+            problems = [one.asdict() for one in roster.clashes(members, wanted)]
+            if not problems:
+                self.pending = len(roster.plan(roster.Crew(members), wanted))
+        self.files = _in_short(problems) if problems else "ok"
 
     def _read(self) -> None:
+        self._config, self._problems = None, ()
         try:
-            self._config, self.files = self._read_config(), "ok"
+            self._config = self._read_config()
         except ConfigError as error:
-            self._config, self.files = None, _in_short(error)
+            self._problems = error.problems
 
 
-def _in_short(error: ConfigError) -> str:
-    """Say in a sentence what is wrong with the files; hiodctl plan and check tell all of it."""
-    count, first = len(error.problems), error.problems[0]
+def _in_short(problems: Problems) -> str:
+    """Say in a sentence what is wrong with the files; hiodctl plan tells all of it."""
+    count, first = len(problems), problems[0]
     more = f"{count} problems, the first: " if count != 1 else ""
     return f"broken: {more}{first['path']}: {first['message']}"
 

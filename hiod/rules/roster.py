@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 
 from hiod.rules.policy import satisfies
 from hiod.rules.records import LIVE, RESTING, Hand, State, Wanted
-from hiod.rules.specs import instances
+from hiod.rules.specs import check_crew, instances
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from hiod.rules.checking import Problem
     from hiod.rules.specs import HandSpec
 
 FILE = "file"
@@ -124,6 +125,22 @@ def plan(crew: Crew, wanted: Sequence[HandSpec]) -> tuple[Change, ...]:
         elif had != new:
             changes.append(Change("change", spec.name, new))
     return tuple(changes)
+
+
+def clashes(members: Mapping[str, Member], wanted: Sequence[HandSpec]) -> list[Problem]:
+    """Return what is wrong between definitions of files, good in themselves, and runtime hands.
+
+    Args:
+        members: the wanted crew; of those added at runtime the files' definitions replace some.
+        wanted: what the files say.
+    """
+    names = {spec.name for spec in wanted}
+    added = [
+        replace(one.spec, origin="added at runtime")
+        for name, one in members.items()
+        if one.source == RUNTIME and name not in names
+    ]
+    return check_crew([*wanted, *added]) if added else []
 
 
 def first_wanted(crew: Crew, spec: HandSpec) -> Wanted:

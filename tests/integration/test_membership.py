@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -192,3 +193,68 @@ def test_a_name_taken_over_is_there_after_a_boss_that_died_meanwhile(bosses):
     assert wait_until(lambda: boss.row("web-0")["spec"] == "web")
     boss.until("web-0", state="running")
     assert boss.ask("plan")["changes"] == []
+
+
+# ---------------------------------------------------------------------------- files and runtime
+
+
+def refused(boss: Boss, *words: str) -> None:
+    """Check that the files cannot be applied, and that everybody who asks hears why."""
+    before = boss.rows()
+    with pytest.raises(AdminError) as caught:
+        apply(boss)
+    told = caught.value.parameters["problems"]
+    planned = boss.ask("plan")
+    assert caught.value.code == "BadSpec"
+    assert (planned["changes"], planned["problems"]) == ([], told)
+    assert all(word in f"{told[0]['path']}: {told[0]['message']}" for word in words)
+    about = boss.ask("about")
+    assert (about["files"].split(":")[0], about["pending"]) == ("broken", 0)
+    since = boss.ask("list")["seq"]
+    boss.process.send_signal(signal.SIGHUP)
+    assert all(
+        word in boss.event("config.broken", since=since)["facts"]["problems"] for word in words
+    )
+    assert boss.rows().keys() == before.keys()
+
+
+def test_files_whose_instances_are_called_like_a_hand_added_at_runtime_are_refused(shared):
+    shared.add("web-0", command=SLEEPER)
+    shared.crew(slow("web", "count = 2"))
+
+    refused(shared, "added at runtime: hand.web-0", 'instance of "web"')
+
+    shared.change("remove", "web-0", wait="gone")
+    assert shared.ask("about")["files"] == "ok"
+    apply(shared)
+    assert states(shared) == {"web-0": "running", "web-1": "running"}
+
+
+def test_a_hand_that_one_added_at_runtime_comes_after_is_not_taken_away(shared):
+    shared.crew(slow("db"))
+    apply(shared)
+    shared.add("rt", command=SLEEPER, after=["db"])
+    shared.crew("")
+
+    refused(shared, "added at runtime: hand.rt.after[0]", '"db"')
+
+    shared.change("remove", "rt", wait="gone")
+    assert [one["name"] for one in apply(shared)["hands"]] == ["db"]
+
+
+def test_a_cold_start_says_that_the_files_do_not_go_with_runtime_hands_and_keeps_the_crew(bosses):
+    boss = bosses()
+    boss.crew(slow("db"))
+    boss.start()
+    boss.add("web-0", command=SLEEPER)
+    boss.crew(slow("web", "count = 2"))
+    assert boss.end() == 0
+
+    boss.start()
+
+    assert {name: row["wanted"] for name, row in boss.rows().items()} == {
+        "db": "up", "web-0": "up",
+    }  # fmt: skip
+    assert "hand.web-0" in boss.event("config.broken", since=0)["facts"]["problems"]
+    assert boss.ask("about")["files"].startswith("broken: added at runtime: hand.web-0: ")
+    boss.until("web-0", state="running")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 from support.lives import process, spec
@@ -9,6 +10,9 @@ from hiod.rules import records as r
 from hiod.rules import roster
 from hiod.rules.records import Hand, State, Wanted
 from hiod.rules.roster import Crew, Member
+
+if TYPE_CHECKING:
+    from hiod.rules.specs import HandSpec
 
 
 def crew(*members: Member, **states: State) -> Crew:
@@ -185,6 +189,47 @@ def test_a_plan_brings_back_a_file_hand_that_was_removed_at_runtime() -> None:
     (change,) = roster.plan(Crew(), [spec("web")])
 
     assert (change.kind, change.name) == ("add", "web")
+
+
+@pytest.mark.parametrize(
+    ("added", "filed", "problem"),
+    [
+        (
+            member("web-0", roster.RUNTIME),
+            spec("web", count=2),
+            'added at runtime: hand.web-0: is the name of an instance of "web", which has a count;'
+            " choose another",
+        ),
+        (
+            member("web", roster.RUNTIME, count=2),
+            spec("web-0"),
+            'hand.web-0: is the name of an instance of "web", which has a count; choose another',
+        ),
+        (
+            member("rt", roster.RUNTIME, after=["db"]),
+            spec("web"),
+            'added at runtime: hand.rt.after[0]: names "db", which is not in the crew',
+        ),
+        (
+            member("rt", roster.RUNTIME, after=["web"]),
+            spec("web", after=["rt"]),
+            "hand.web.after: leads back to itself: web after rt after web",
+        ),
+    ],
+)
+def test_files_and_hands_added_at_runtime_are_one_crew(
+    added: Member, filed: HandSpec, problem: str
+) -> None:
+    (found,) = roster.clashes({added.spec.name: added}, [filed])
+
+    assert f"{found.path}: {found.message}" == problem
+
+
+def test_a_runtime_definition_that_the_files_have_now_clashes_with_nothing() -> None:
+    members = {one.spec.name: one for one in (member("web", roster.RUNTIME), member("db"))}
+
+    assert roster.clashes(members, [spec("web", count=2), spec("x", after=["web"])]) == []
+    assert roster.clashes({"db": member("db-0")}, [spec("db", count=2)]) == []
 
 
 def test_where_a_definition_is_written_is_no_change() -> None:
