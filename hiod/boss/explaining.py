@@ -66,7 +66,7 @@ def why(
     verdict = station.health.verdict if station.health is not None else None
     if station.health is not None and hand.process is not None:
         waits = "; memos wait in its mailbox" if mail else ""
-        found("memos", _beat_words(hand, station, clock) + waits)
+        found("memos", _beat_words(hand, station, clock) + waits, *_lost(station))
         found("process", _process_words(hand, station))
         if verdict in _MEANS:
             found("so", _MEANS[verdict], *station.health.why, *_framed(station.stack))
@@ -207,6 +207,20 @@ def _beat_words(hand: Hand, station: Station, clock: Clock) -> str:
         return "no heartbeat yet"
     missed = max(0, int(age / hand.spec.health.beat_s) - 1)
     return f"last beat {age:.1f} s ago, {missed} of {hand.spec.health.misses} missed"
+
+
+def _lost(station: Station) -> list[str]:
+    """Say how many memos a hand lost, each way, and why the latest ones."""
+    told = []
+    for figure, why, one, more in (
+        ("dead", "dead_why", "dead letter", "dead letters"),
+        ("drops", "drop_why", "memo dropped", "memos dropped"),
+    ):
+        count, reason = int(station.figure(figure) or 0), station.words_of(why)
+        if count:
+            last = f"; last: {reason}" if reason else ""
+            told.append(f"{count} {one if count == 1 else more}{last}")
+    return told
 
 
 def _cut_off(hand: Hand, station: Station) -> list[str]:

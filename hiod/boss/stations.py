@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from hiod.admin.fairness import Allowance
 from hiod.base.crewing import agreeing
 from hiod.rules.health import Beat
-from hiod.rules.words import Words, read, read_log
+from hiod.rules.words import GIST_CHARS, Words, one_line, read, read_log
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -199,6 +199,11 @@ class Station:
     def figure(self, name: str) -> float | None:
         """Return a number of the latest heartbeat; None if it has none of that name."""
         return _figure(self.beat.get(name))
+
+    def words_of(self, name: str) -> str | None:
+        """Return what the latest heartbeat says by that name, in a line; None if nothing."""
+        said = self.beat.get(name)
+        return (one_line(said)[:GIST_CHARS] or None) if isinstance(said, str) else None
 
     def beat_age(self, now: float) -> float | None:
         """Return how long ago the latest heartbeat came, in seconds."""

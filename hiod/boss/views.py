@@ -244,6 +244,9 @@ def _memo(hand: Hand, station: Station, clock: Clock, mail: bool | None) -> sche
         sent=_whole(station.figure("out")),
         outbox=_whole(station.figure("outbox")),
         dead_letters=_whole(station.figure("dead")),
+        dead_why=station.words_of("dead_why"),
+        drops=_whole(station.figure("drops")),
+        drop_why=station.words_of("drop_why"),
         waiting=mail,
     )
 

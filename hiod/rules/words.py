@@ -43,10 +43,10 @@ def read(raw: bytes) -> Words:
         if said is None:
             plain.append(line)
         elif not step:
-            step = _one_line(said["step"])
-            gist = _one_line(said.get("message"))
+            step = one_line(said["step"])
+            gist = one_line(said.get("message"))
     if not gist:
-        gist = _one_line(_last_of_traceback(plain))
+        gist = one_line(_last_of_traceback(plain))
     return Words(gist[:GIST_CHARS], step[:GIST_CHARS], "\n".join(plain) or gist)
 
 
@@ -60,7 +60,7 @@ def read_log(raw: bytes, *, whole: bool) -> Words:
     lines = [line for line in lines if line]
     if not lines:
         return Words()
-    gist = _one_line(_last_of_traceback(lines))[:GIST_CHARS]
+    gist = one_line(_last_of_traceback(lines))[:GIST_CHARS]
     if not any(line.startswith((_TRACEBACK, _FATAL, '  File "')) for line in lines):
         gist = last_said(gist)
     return Words(gist, "", "\n".join(lines))
@@ -71,7 +71,7 @@ def last_said(line: str) -> str:
     return f'last said "{line[: GIST_CHARS - len(_SAID)]}"'
 
 
-def _one_line(said: object) -> str:
+def one_line(said: object) -> str:
     """Return what can be shown, and stored, of what may be anything."""
     line = " ".join(str("" if said is None else said).split())
     return "".join(

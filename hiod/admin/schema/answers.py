@@ -140,6 +140,9 @@ class MemoFacts(Record):
         sent: memos sent.
         outbox: memos not got rid of.
         dead_letters: memos given up.
+        dead_why: why the latest of those was.
+        drops: memos received that no Doer got.
+        drop_why: why the latest of those was dropped.
         waiting: whether memos wait in its mailbox; null when that cannot be told.
     """
 
@@ -155,6 +158,9 @@ class MemoFacts(Record):
     sent: int | None = None
     outbox: int | None = None
     dead_letters: int | None = None
+    dead_why: str | None = None
+    drops: int | None = None
+    drop_why: str | None = None
     waiting: bool | None = None
 
 

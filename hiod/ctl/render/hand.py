@@ -179,6 +179,8 @@ def _memos(reply: Row) -> str:
         )
         if memo.get(key) is not None
     ]
+    if memo.get("drops"):
+        parts.append(f"drops {memo['drops']}")
     doers = "command" not in (reply.get("spec") or {})
     if doers and reply.get("process") and not memo.get("registered"):
         parts.append("not registered")

@@ -183,6 +183,44 @@ def test_status_and_why_know_whether_memos_wait(mail: bool | None) -> None:
     assert found.endswith("; memos wait in its mailbox") == bool(mail)
 
 
+def test_status_and_why_tell_of_lost_memos_and_why_the_latest_were() -> None:
+    hand, station = unwell()
+    why = 'name "feeder" never came into the book'
+    station.hear_beat(
+        {"dead": 3000, "drops": 1, "dead_why": why, "drop_why": "a\tb" + "x" * 999}, 99
+    )
+
+    memo = status_of(hand, station).memo
+
+    assert memo is not None
+    assert (memo.dead_letters, memo.dead_why) == (3000, why)
+    assert (memo.drops, memo.drop_why) == (1, "a b" + "x" * 197)
+    assert explain(hand, station)["memos"][1:] == [
+        f"3000 dead letters; last: {why}",
+        f"1 memo dropped; last: {memo.drop_why}",
+    ]
+
+
+@pytest.mark.parametrize("beat", [{}, {"dead": 0, "drops": 0}, {"dead": "3", "dead_why": "x"}])
+def test_where_no_memo_was_lost_none_is_told_of(beat: dict) -> None:
+    hand, station = unwell()
+    station.hear_beat(beat, 99)
+
+    assert len(explain(hand, station)["memos"]) == 1
+
+
+@pytest.mark.parametrize("said", [None, 3, ["a"], "", " \n"])
+def test_what_is_no_reason_is_none(said: object) -> None:
+    hand, station = unwell()
+    station.hear_beat({"dead": 2, "dead_why": said}, 99)
+
+    memo = status_of(hand, station).memo
+
+    assert memo is not None
+    assert memo.dead_why is None
+    assert explain(hand, station)["memos"][1:] == ["2 dead letters"]
+
+
 def test_why_shows_a_hands_own_frames_and_not_those_that_run_it() -> None:
     found = explain(*unwell(STACK))
 

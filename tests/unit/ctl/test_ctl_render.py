@@ -245,6 +245,16 @@ STATUS = schema.Status(
 )  # fmt: skip
 
 
+def test_status_counts_dropped_memos_where_there_are_any():
+    memo = built(STATUS)["memo"]
+
+    some = hand.status({**built(STATUS), "memo": {**memo, "drops": 2}}, (), PIPED)
+    none = hand.status({**built(STATUS), "memo": {**memo, "drops": 0}}, (), PIPED)
+
+    assert "  dead letters 0  drops 2; some wait in its mailbox\n" in some
+    assert "drops" not in none
+
+
 def test_status_says_all_about_a_hand_in_one_block():
     text = hand.status(built(STATUS), ["03:12:07 reconnecting to feed c"], SEEN)
 
