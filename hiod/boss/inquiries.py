@@ -203,13 +203,18 @@ class Inquiries:
         names: Iterable[str] = boss.hands
         if request.params.names or request.params.labels:
             names = self.chosen(request)
+        held = roster.held(boss.roll)
         rows = [views.row_text(*each) for each in self._standing(names)]
         outlook = boss.outlook
         outlook.look(boss.membership.members)
         request.reply(
             views.spliced(
                 schema.ListReply(
-                    hands=[], seq=boss.ledger.seq, pending=outlook.pending, files=outlook.files
+                    hands=[],
+                    seq=boss.ledger.seq,
+                    pending=outlook.pending,
+                    files=outlook.files,
+                    held={name: held[name] for name in names if name in held} if held else {},
                 ),
                 "hands",
                 rows,

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from hiod.boss.overseer import Overseer
 
 _PAUSED = frozenset({r.State.BACKOFF, r.State.FAILED})
+_UP = frozenset({"ready", "done"})
 
 
 @dataclass
@@ -39,6 +40,7 @@ class Promise:
         hands: those still on their way, and whether the request changed anything of them.
         through: outcomes of those that are there.
         refused: why no process was made, by hand: those are not waited for.
+        held: who waits for what will not come by itself, and for what: not waited for either.
         ends: how each had ended when it was asked: that is no end it was asked for.
         deadline: tyme.
         wrap: makes the reply from the outcomes.
@@ -53,6 +55,7 @@ class Promise:
     ends: dict[str, r.End | None]
     through: dict[str, schema.Outcome] = field(default_factory=dict)
     refused: dict[str, r.Refused] = field(default_factory=dict)
+    held: dict[str, str] = field(default_factory=dict)
 
 
 class Promises:
@@ -95,28 +98,36 @@ class Promises:
 
     def _look(self, dirty: set[str]) -> None:
         """Answer those whose hands have come where they were sent, or whose time is up."""
+        if not self._open:
+            return
         now = self._boss.now()
+        held = roster.held(self._boss.roll)
         for promise in list(self._open):
             if promise.request.gone and not promise.request.oneway:
                 self._open.remove(promise)
                 continue
             self._progress(promise, dirty)
-            self._note_refusals(promise)
+            self._note_vain(promise, held)
             late = now >= promise.deadline
-            if promise.refused and (late or promise.hands.keys() <= promise.refused.keys()):
+            vain = promise.hands.keys() <= promise.refused.keys() | promise.held.keys()
+            if promise.refused and (late or vain):
                 self._open.remove(promise)
                 self._unmade(promise)
-            elif not promise.hands:
+            elif vain:
                 self._open.remove(promise)
-                self._answer(promise)
+                promise.request.reply(promise.wrap(self._so_far(promise)))
             elif late:
                 self._open.remove(promise)
                 self._late(promise)
 
-    def _note_refusals(self, promise: Promise) -> None:
-        """Note whom it is no use to wait for: the machine will not make a hand's process."""
-        if promise.until not in {"ready", "done"}:
+    def _note_vain(self, promise: Promise, held: Mapping[str, str]) -> None:
+        """Note whom it is no use to wait for.
+
+        The machine will not make its process, or it waits itself for what will not come.
+        """
+        if promise.until not in _UP:
             return
+        promise.held = {name: held[name] for name in promise.hands if name in held}
         for name in (*promise.hands, *promise.through):
             hand = self._boss.hands.get(name)
             paused = hand is not None and hand.state in _PAUSED
@@ -145,11 +156,8 @@ class Promises:
 
     def _so_far(self, promise: Promise) -> list[schema.Outcome]:
         """Return the outcomes of those that are there, and how the others stand."""
-        hands = self._boss.hands
         return [
-            self._still(promise, name)
-            if name in promise.through
-            else outcome_of(hands[name], changed=promise.hands[name])
+            self._still(promise, name) if name in promise.through else self._yet(promise, name)
             for name in promise.names
         ]
 
@@ -157,9 +165,16 @@ class Promises:
         """Return the outcome of one that was through; it may have ended since it was ready."""
         told = promise.through[name]
         hand = self._boss.hands.get(name)
-        if hand is None or hand.state not in _PAUSED or promise.until not in {"ready", "done"}:
+        if hand is None or hand.state not in _PAUSED or promise.until not in _UP:
             return told
         return outcome_of(hand, changed=told.changed is True)
+
+    def _yet(self, promise: Promise, name: str) -> schema.Outcome:
+        """Return how one stands that is not where it was sent."""
+        outcome = outcome_of(self._boss.hands[name], changed=promise.hands[name])
+        if name in promise.held:
+            outcome.reason = promise.held[name]
+        return outcome
 
     def _changes(self, promise: Promise) -> list[schema.Change]:
         """Return what ``apply`` changed; nothing for other requests."""
@@ -198,9 +213,6 @@ class Promises:
             return None
         there = hand.state is r.State.DONE or (promise.until == "ready" and satisfies(hand))
         return outcome_of(hand, changed=changed) if there or resting else None
-
-    def _answer(self, promise: Promise) -> None:
-        promise.request.reply(promise.wrap(self._so_far(promise)))
 
     def _late(self, promise: Promise) -> None:
         """Say that the time is up, how far it went and where the others stand."""

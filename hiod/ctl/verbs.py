@@ -21,7 +21,7 @@ from hiod.errors import AdminError, HiodError
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 THERE = frozenset({"ready", "running", "done"})
 AT_REST = frozenset({"stopped", "failed", "done"})
@@ -283,8 +283,10 @@ def _change(ask: Ask, method: str, asked: Mapping[str, Any]) -> int:
 
 def _went_wrong(row: Mapping[str, Any], wait: str | None) -> bool:
     """Whether a hand is not, and will not be, where it was to go."""
-    # One that had failed and has left the crew is where it was to go.
-    return wait in ("ready", "done") and row.get("state") == "failed" and not row.get("left")
+    # One that had failed and has left the crew is where it was to go. One that waits still is so
+    # in vain: the boss would not have answered.
+    never = row.get("state") in ("failed", "waiting") and not row.get("left")
+    return never and wait in ("ready", "done")
 
 
 def _add(ask: Ask) -> int:
@@ -424,13 +426,13 @@ def _wait(ask: Ask) -> int:
 
     goal, timeout_s = ask.parsed.goal, ask.parsed.timeout
     reply = _look(ask)
-    if not _there(_awaited(ask, reply), goal):
+    if not _there(ask, reply):
         try:
             with progress.shown(ask, selection(ask.parsed)), Client(ask.client.path) as second:
                 asked = {"since": reply["seq"]}
                 for _ in second.call("subscribe", asked, more=True, within_s=timeout_s):
                     reply = _look(ask)
-                    if _there(_awaited(ask, reply), goal):
+                    if _there(ask, reply):
                         break
         except NoAnswer as ex:
             late = [row for row in _awaited(ask, reply) if not _has_come(row, goal)]
@@ -471,19 +473,24 @@ def _awaited(ask: Ask, reply: Mapping[str, Any]) -> list[dict[str, Any]]:
     return up or rows
 
 
-def _there(rows: Iterable[Mapping[str, Any]], goal: str) -> bool:
+def _there(ask: Ask, reply: Mapping[str, Any]) -> bool:
     """Whether all hands have come to the goal.
 
     Raises:
         Refused: one of them never will by itself.
     """
-    never = {"ready": ("failed", "stopped"), "done": ("failed", "stopped")}.get(goal, ())
+    goal = ask.parsed.goal
+    up, held = goal in ("ready", "done"), reply.get("held") or {}
     come = True
-    for row in rows:
-        if row["state"] in never:
+    for row in _awaited(ask, reply):
+        name = row["name"]
+        if up and row["state"] in ("failed", "stopped"):
             raise Refused(
-                f"{row['name']} is {row['state']} and stays so until started:"
-                f" hiodctl why {row['name']}"
+                f"{name} is {row['state']} and stays so until started: hiodctl why {name}"
+            )
+        if up and name in held:
+            raise Refused(
+                f"{name} is waiting {held[name]} and will not start by itself: hiodctl why {name}"
             )
         come = come and _has_come(row, goal)
     return come

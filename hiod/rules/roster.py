@@ -220,30 +220,84 @@ def standing(crew: Crew) -> dict[str, str]:
 
     Hands that are leaving neither start nor keep others waiting.
     """
-    waiting = [
+    waiting = _waiting(crew)
+    if not any(hand.spec.after for hand in waiting):
+        return dict.fromkeys((hand.name for hand in waiting), "")
+    groups = _groups(crew)
+    return {hand.name: _waits_for(crew, groups, hand) for hand in waiting}
+
+
+def held(crew: Crew) -> dict[str, str]:
+    """Return each hand that waits for what will not come by itself, and for what that is.
+
+    It comes after a hand that has failed, that nobody wants up or that is not in the crew; or
+    after another one that is held.
+    """
+    waiting = _waiting(crew)
+    if not any(hand.spec.after for hand in waiting):
+        return {}
+    groups = _groups(crew)
+    causes = {hand.name: why for hand in waiting if (why := _held_by(crew, groups, hand))}
+    found = dict(causes)
+    behind: dict[str, list[str]] = {}
+    for hand in waiting:
+        for other in _needed(groups, hand):
+            behind.setdefault(other.name, []).append(hand.name)
+    reached = list(found)
+    for name in reached:
+        for later in behind.get(name, ()):
+            if later not in found:
+                causes[later] = causes[name]
+                found[later] = f"after {name}, {causes[name]}"
+                reached.append(later)
+    return found
+
+
+def _held_by(crew: Crew, groups: Mapping[str, list[Hand]], hand: Hand) -> str:
+    """Say for whom a hand waits that will not come; "" if for nobody, or one that waits itself."""
+    for other in _needed(groups, hand):
+        if other.state is State.FAILED or other.wanted is Wanted.DOWN:
+            return f"after {other.name} ({other.state})"
+    return _absent(crew, hand)
+
+
+def _absent(crew: Crew, hand: Hand) -> str:
+    """Say for which hand one waits that is not in the crew; "" if all are."""
+    gone = [base for base in hand.spec.after if base not in crew.members]
+    return f"after {gone[0]} (no such hand)" if gone else ""
+
+
+def _needed(groups: Mapping[str, list[Hand]], hand: Hand) -> list[Hand]:
+    """Return those a hand comes after that are not there."""
+    return [
+        other
+        for base in hand.spec.after
+        for other in groups.get(base, ())
+        if not other.leaving and not satisfies(other)
+    ]
+
+
+def _waiting(crew: Crew) -> list[Hand]:
+    """Return the hands that start as soon as those they come after are there."""
+    return [
         hand
         for hand in crew.hands.values()
         if hand.state is State.WAITING and hand.wanted is Wanted.UP and not hand.leaving
     ]
-    if not waiting:
-        return {}
-    if not any(hand.spec.after for hand in waiting):
-        return dict.fromkeys((hand.name for hand in waiting), "")
+
+
+def _groups(crew: Crew) -> dict[str, list[Hand]]:
+    """Return the hands by their definitions' names."""
     groups: dict[str, list[Hand]] = {}
     for hand in crew.hands.values():
         groups.setdefault(base_of(hand), []).append(hand)
-    return {hand.name: _waits_for(crew, groups, hand) for hand in waiting}
+    return groups
 
 
 def _waits_for(crew: Crew, groups: Mapping[str, list[Hand]], hand: Hand) -> str:
     """Say whom a hand waits for: ``after worker (backoff)``."""
-    for base in hand.spec.after:
-        if base not in crew.members:
-            return f"after {base} (no such hand)"
-        for other in groups.get(base, ()):
-            if not other.leaving and not satisfies(other):
-                return f"after {other.name} ({other.state})"
-    return ""
+    needed = _needed(groups, hand)
+    return f"after {needed[0].name} ({needed[0].state})" if needed else _absent(crew, hand)
 
 
 def awaited_in(reason: str) -> str:

@@ -277,7 +277,8 @@ def test_add_of_a_program_that_is_not_there_is_refused_and_says_so(crew: Boss):
 def test_wait_returns_when_it_is_so_and_when_it_never_will_be(crew: Boss):
     assert ctl(crew, "wait", "many").code == 0
     assert "broken is failed and stays so until started" in ctl(crew, "wait", "broken", code=1).err
-    ctl(crew, "wait", "report", "--timeout", "0.05", code=4)
+    assert "report is waiting after broken (failed)" in ctl(crew, "wait", "report", code=1).err
+    assert "slowly is stopped" in ctl(crew, "wait", "slowly", code=1).err
 
 
 def test_plan_and_apply(crew: Boss):

@@ -97,6 +97,65 @@ def test_one_that_failed_while_others_were_waited_for_is_not_called_running(shar
     assert "h2: done" in out
 
 
+# ---------------------------------------------------------------------------- in vain
+
+
+@pytest.mark.parametrize("verb", ["start", "restart"])
+def test_who_comes_after_a_stopped_one_is_not_waited_for(shared, verb):
+    shared.add("db", command=SLEEP)
+    shared.add("web", command=SLEEP, after=["db"])
+    shared.change("stop", "web", "db", wait="gone")
+
+    told = hiodctl(shared, verb, "web", "--timeout", "50")
+
+    assert told == (1, "web: waiting, after db (stopped)\n")
+
+
+def test_who_comes_after_a_failed_one_is_not_waited_for_by_apply_nor_wait(shared):
+    shared.crew(
+        '[hand.db]\ncommand = ["false"]\nrestart.limit = 0\nready.by = "exit"\n'
+        '[hand.web]\ncommand = ["sleep", "1000"]\nafter = ["db"]\n'
+        '[hand.top]\ncommand = ["sleep", "1000"]\nafter = ["web"]\n'
+    )
+
+    code, told = hiodctl(shared, "apply", "--timeout", "50")
+
+    assert code == 1
+    assert "web: waiting, after db (failed)\ntop: waiting, after web, after db (failed)\n" in told
+    for goal in ("ready", "done"):
+        assert hiodctl(shared, "wait", "--for", goal, "top", "--timeout", "50") == (
+            1,
+            "hiodctl wait: top is waiting after web, after db (failed) and will not start by"
+            " itself: hiodctl why top\n",
+        )
+
+
+def test_a_wait_ends_when_it_can_no_longer_come_true(shared):
+    shared.add("db", command=SLEEP, wait=None, ready={"by": "notify"})
+    shared.add("web", command=SLEEP, wait=None, after=["db"])
+    shared.until("web", state="waiting")
+    with subprocess.Popen(
+        [sys.executable, "-m", "hiod.ctl.main", "--socket", str(shared.admin_socket),
+         "wait", "web", "--timeout", "50"],
+        stderr=subprocess.PIPE, text=True,
+    ) as waiting:  # fmt: skip
+        shared.change("stop", "db", wait="gone")
+        _, told = waiting.communicate(timeout=30)
+
+    assert waiting.returncode == 1
+    assert "web is waiting after db (stopped)" in told
+
+
+def test_who_is_started_together_with_the_one_it_comes_after_is_waited_for(shared):
+    shared.add("db", command=SLEEP)
+    shared.add("web", command=SLEEP, after=["db"])
+    shared.change("stop", "web", "db", wait="gone")
+
+    told = shared.change("start", "web", "db", wait="ready", timeout_s=20)
+
+    assert [(one["name"], one["state"]) for one in told] == [("web", "running"), ("db", "running")]
+
+
 # ---------------------------------------------------------------------------- leaving
 
 
@@ -128,6 +187,7 @@ def test_who_is_on_its_way_out_is_not_called_gone(shared):
 
     code, told = hiodctl(shared, "remove", "--no-wait", "db", "slow")
     shared.ask("signal", names=["slow"], signal="KILL")
+    shared.event("hand.removed", "db")
 
     assert code == 0
     assert told.startswith(f"db: leaving, pid {db['pid']}")

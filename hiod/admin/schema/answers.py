@@ -484,12 +484,15 @@ class ListReply(Record):
         seq: number of the last event: subscribe from here and nothing is missed.
         pending: definitions in which the files differ from the crew that runs.
         files: ok, or what is wrong with the crew files in a sentence.
+        held: those of them that wait for what will not come by itself, and for what:
+            ``after db (failed)``.
     """
 
     hands: list[Row]
     seq: int = 0
     pending: int = 0
     files: str = "ok"
+    held: dict[str, str] = field(default_factory=dict)
 
 
 class EventsReply(Record):

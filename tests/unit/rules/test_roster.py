@@ -372,6 +372,71 @@ def test_a_leaving_hand_neither_starts_nor_keeps_others_waiting() -> None:
     assert roster.standing(Crew(made.members, hands)) == {"web": ""}
 
 
+def wished(made: Crew, **wishes: Wanted) -> Crew:
+    """Return the crew with other wishes for some hands."""
+    more = {name: replace(made.hands[name], wanted=wanted) for name, wanted in wishes.items()}
+    return Crew(made.members, {**made.hands, **more})
+
+
+@pytest.mark.parametrize(
+    ("state", "wanted", "held"),
+    [
+        (State.FAILED, Wanted.UP, {"web": "after db (failed)"}),
+        (State.STOPPED, Wanted.DOWN, {"web": "after db (stopped)"}),
+        (State.STOPPING, Wanted.DOWN, {"web": "after db (stopping)"}),
+        (State.STOPPING, Wanted.UP, {}),
+        (State.BACKOFF, Wanted.UP, {}),
+        (State.STARTING, Wanted.UP, {}),
+        (State.READY, Wanted.DOWN, {}),
+        (State.DONE, Wanted.DOWN, {}),
+    ],
+)
+def test_a_hand_is_held_by_one_that_will_not_come_up_by_itself(
+    state: State, wanted: Wanted, held: dict
+) -> None:
+    made = crew(member("db"), member("web", after=["db"]), db=state, web=State.WAITING)
+
+    assert roster.held(wished(made, db=wanted)) == held
+
+
+def test_a_hand_is_held_by_one_that_is_not_in_the_crew() -> None:
+    made = crew(member("web", after=["db"]), web=State.WAITING)
+
+    assert roster.held(made) == {"web": "after db (no such hand)"}
+
+
+def test_a_hand_is_held_by_one_that_is_held_whatever_else_it_waits_for() -> None:
+    made = crew(
+        member("load", after=["slow", "web"]),
+        member("slow"),
+        member("web", after=["db"]),
+        member("db"),
+        load=State.WAITING,
+        slow=State.STARTING,
+        web=State.WAITING,
+        db=State.FAILED,
+    )
+
+    assert roster.held(made) == {
+        "web": "after db (failed)", "load": "after web, after db (failed)",
+    }  # fmt: skip
+
+
+def test_who_does_not_wait_to_start_is_not_held() -> None:
+    made = crew(member("db"), member("web", after=["db"]), db=State.FAILED, web=State.READY)
+    down = crew(member("db"), member("web", after=["db"]), db=State.FAILED, web=State.WAITING)
+
+    assert roster.held(made) == {}
+    assert roster.held(wished(down, web=Wanted.DOWN)) == {}
+
+
+def test_a_leaving_hand_holds_nobody() -> None:
+    made = crew(member("db"), member("web", after=["db"]), db=State.FAILED, web=State.WAITING)
+    hands = dict(made.hands) | {"db": replace(made.hands["db"], leaving=True)}
+
+    assert roster.held(Crew(made.members, hands)) == {}
+
+
 def test_hands_that_come_after_each_other_wait_and_say_for_whom() -> None:
     made = crew(
         member("a", after=["b"]), member("b", after=["a"]), a=State.WAITING, b=State.WAITING
