@@ -310,8 +310,8 @@ def _name(ground: Ground, name: str, generation: int) -> None:
         return
 
 
-def _work(order: dict[str, Any], ground: Ground, *, mailbox: bool) -> int:
-    """Run the doers; return the exit code after everything a Python does at its end."""
+def _work(order: dict[str, Any], ground: Ground, *, mailbox: bool) -> NoReturn:
+    """Run the doers, and do everything a Python does at its end."""
     # As in any Python: a closed pipe is an exception, Ctrl-C too.
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -320,5 +320,4 @@ def _work(order: dict[str, Any], ground: Ground, *, mailbox: bool) -> int:
     sys.argv = [str(order["name"])]
     gc.enable()
     box = MAILBOX_FD if mailbox else -1
-    code = main.work(order, ground.sys_path, mailbox=box, words_fd=WORDS_FD)
-    return main.wind_up(code)
+    main.work(order, ground.sys_path, mailbox=box, words_fd=WORDS_FD)

@@ -1,13 +1,12 @@
 """One hand: from an order to a Doist that runs the user's Doers behind a Crewer.
 
 Decides how an entry of ``doers`` becomes Doers and what a hand's exit code is. Leaves the process
-around it to the birth, memos to the Crewer, turns to the Doist. Invariant: what user code raises
-becomes last words and an exit code, never a launcher's affair.
+around it to the birth and the ending, memos to the Crewer, turns to the Doist. Invariant: what user
+code raises becomes last words and an exit code, never a launcher's affair.
 """
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import importlib
 import inspect
@@ -24,11 +23,13 @@ from hiod.base.multidoing import Crewer
 from hiod.base.waiting import Waiter
 from hiod.core.uxd.peermemoing import PeerMemoer
 from hiod.core.uxd.uxding import bindMailbox
-from hiod.hand import words
+from hiod.hand import ending, words
 from hiod.host.packets import BAD_START
 
 if TYPE_CHECKING:
+    from collections import deque
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from types import ModuleType
 
     from hiod.base.deeding import Deed
 
@@ -37,6 +38,9 @@ _INTERRUPTED = 130
 
 WARM_BEATS = 40
 """So many heartbeats are said in the launcher: code is specialised when it has run a few times."""
+
+_ATTRIBUTES = ("tock", "opts", "temp")
+"""What a Doist asks of whatever it runs."""
 
 _kept: list[Any] = []
 
@@ -51,11 +55,11 @@ class HandDoist(Doist):
     def __init__(self, *, doers: Sequence[Any], **kwa: Any) -> None:
         super().__init__(doers=doers, **kwa)
         self._crewer: Crewer = doers[0]
-        self._crewer.beatAside()
         self._phase, self._beat_s = self._crewer.beatAside()
         self._beat_asked = inf  # the tyme by which its Crewer wants the next heartbeat said
         self._beat_tyme = inf  # the tyme at which it is said
         self._beat_due = inf  # that by the clock
+        self._mail_fd = -1  # its mailbox, kept for when its Crewer has closed it
 
     def rest(self, timeout: float | None) -> list[Deed]:
         """Wait, and say each heartbeat when it is due."""
@@ -107,6 +111,31 @@ class HandDoist(Doist):
         left = (deed[2] for deed in self.deeds if deed[2] is not doer)
         if all(isinstance(one, Crewer) for one in left):
             self.halt()
+
+    def exit(self, deeds: deque[Any] | None = None) -> None:
+        """Close all, and keep the mailbox if the boss may have to be told something yet."""
+        crewer = self._crewer
+        # Before its first turn it has not registered; who asked it to end knows what to expect.
+        if self.cycles and crewer.opened and not crewer.ending and crewer.ls is not None:
+            self._mail_fd = os.dup(crewer.ls.fileno())
+        super().exit(deeds)
+
+    def tell(self, text: str) -> float:
+        """Say a status to the boss, with a heartbeat, when all Doers are closed; from any thread.
+
+        Returns:
+            in how many seconds it is to be said again; math.inf when it cannot be.
+        """
+        crewer = self._crewer
+        if not crewer.opened:
+            if self._mail_fd < 0:
+                return inf
+            crewer.inherit(self._mail_fd)
+        crewer.status(text)
+        crewer.sayAside(self.tyme)
+        if crewer.outboxDepth:  # there was no room for it
+            crewer.serviceAllTx()
+        return self._beat_s or inf
 
 
 class DoersError(Exception):
@@ -191,8 +220,10 @@ def warm_up(scratch: str) -> None:
     _kept.extend((doist, speaker))
 
 
-def work(order: Mapping[str, Any], sys_path: Sequence[str], *, mailbox: int, words_fd: int) -> int:
-    """Make the doers of an order, run them to their end and return the exit code.
+def work(
+    order: Mapping[str, Any], sys_path: Sequence[str], *, mailbox: int, words_fd: int
+) -> NoReturn:
+    """Make the doers of an order, run them to their end and end this process.
 
     Args:
         order: what the boss resolved.
@@ -200,6 +231,7 @@ def work(order: Mapping[str, Any], sys_path: Sequence[str], *, mailbox: int, wor
         mailbox: the bound datagram socket, -1 if there is none.
         words_fd: memfd of the last words.
     """
+    code, tell = 0, None
     try:
         sys.path[:] = [*(order.get("path") or ()), *_pythonpath(), *sys_path]
         doers = make_doers(order, mailbox)
@@ -210,38 +242,32 @@ def work(order: Mapping[str, Any], sys_path: Sequence[str], *, mailbox: int, wor
             limit=order.get("limit_s"),
             doers=doers,
         )
+        tell = doist.tell
         doist.do()
     except SystemExit as ex:
-        return _exit_code(ex)
+        code = _exit_code(ex, words_fd)
     # Whatever user code raises is told and becomes an exit code; nothing is left to do after it.
     except BaseException as ex:  # noqa: BLE001 - see above
-        if isinstance(ex, DoersError):
-            words.say(words_fd, "doers", str(ex), ref=ex.ref, errno=None, path=None)
-        words.say_uncaught(
-            words_fd,
-            ex.__cause__ if isinstance(ex, DoersError) and ex.__cause__ else ex,
-            name=str(order["name"]),
-            generation=int(order["generation"]),
-            journal=_journal(order),
-        )
-        if isinstance(ex, DoersError):
-            return BAD_START
-        return _INTERRUPTED if isinstance(ex, KeyboardInterrupt) else _UNCAUGHT
-    return 0
+        code = _failed(ex, order, words_fd)
+    ending.wind_up(code, words_fd, tell)
 
 
-def wind_up(code: int) -> NoReturn:
-    """End this process as a Python ends: threads, exit callbacks, buffers; no frame goes on."""
-    threading = sys.modules.get("threading")
-    with contextlib.suppress(Exception):  # a hand that is done ends, whatever its callbacks raise
-        if threading is not None:
-            threading._shutdown()  # noqa: SLF001 - waits for threads
-    with contextlib.suppress(Exception):  # as above
-        atexit._run_exitfuncs()  # noqa: SLF001 - there is no public way to end as Python does
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError, AttributeError):
-            stream.flush()
-    os._exit(code & 0xFF)
+def _failed(ex: BaseException, order: Mapping[str, Any], words_fd: int) -> int:
+    """Tell what user code raised and return the exit code."""
+    cause = ex
+    if isinstance(ex, DoersError):
+        words.say(words_fd, "doers", str(ex), ref=ex.ref, errno=None, path=None)
+        cause = ex.__cause__ or ex
+    words.say_uncaught(
+        words_fd,
+        cause,
+        name=str(order["name"]),
+        generation=int(order["generation"]),
+        journal=_journal(order),
+    )
+    if isinstance(ex, DoersError):
+        return BAD_START
+    return _INTERRUPTED if isinstance(ex, KeyboardInterrupt) else _UNCAUGHT
 
 
 def make_doers(order: Mapping[str, Any], mailbox: int) -> list[Any]:
@@ -291,9 +317,9 @@ class _Maker:
         self._title = f'doers[{number}] "{self.ref}"'
         self._opts = dict(facts.get("opts") or {})
         self._tock = facts.get("tock")
-        self._target = _named(self.ref)
+        self._target = _named(self.ref, self._title)
         if not callable(self._target):
-            raise DoersError(self.ref, f"{self._title} is a {_kind(self._target)}, not callable")
+            raise self._error(f"is a {_kind(self._target)}, not callable")
 
     @property
     def makes_crewer(self) -> bool:
@@ -307,29 +333,72 @@ class _Maker:
         """Return the Doers of this entry."""
         given = dict(self._opts)
         if crewer is not None and self.takes("crewer"):
-            given.setdefault("crewer", crewer)
-        if inspect.isgeneratorfunction(self._target):
-            name = getattr(self._target, "__name__", self.ref)
-            return [doify(self._target, name=name, tock=self._tock or 0.0, **given)]
+            if "crewer" in given:
+                raise self._error('is given its hand\'s Crewer as "crewer"; take that out of opts')
+            given["crewer"] = crewer
         if self._tock is not None:
             given["tock"] = self._tock
+        generating = inspect.isgeneratorfunction(self._target)
         try:
-            made = self._target(**given)
+            made = self._doified(given) if generating else self._target(**given)
+        except SystemExit as ex:
+            raise self._error(f"ended Python when it was made{_exit_words(ex)}") from ex
+        except DoersError:
+            raise
         except Exception as ex:  # whatever user code raises: this entry cannot be made
-            message = f"{self._title} cannot be made: {type(ex).__name__}: {ex}"
-            raise DoersError(self.ref, message) from ex
+            raise self._error(f"cannot be made: {type(ex).__name__}: {ex}") from ex
         doers = list(made) if isinstance(made, (list, tuple)) else [made]
         for doer in doers:
-            if not callable(doer) or not hasattr(doer, "tock"):
-                raise DoersError(
-                    self.ref,
-                    f"{self._title} gives a {_kind(doer)}; a Doer or a list of Doers is needed",
-                )
+            if not callable(doer) or not _complete(doer):
+                raise self._error(f"gives a {_kind(doer)}{_lack(doer)}")
         return doers
 
+    def _doified(self, given: dict[str, Any]) -> Any:
+        """Return a generator function as a Doer.
 
-def _named(ref: str) -> Any:
+        Raises:
+            DoersError: it does not take what it is called with, or its opts hold some of that.
+            TypeError, ValueError: its tock is no number.
+        """
+        own = self._target  # may have been doized by its author
+        if "tymth" in given:
+            raise self._error(
+                'cannot be made: it is given its tyme as "tymth"; take that out of opts'
+            )
+        tock = given.pop("tock", getattr(own, "tock", 0.0))
+        temp = given.pop("temp", getattr(own, "temp", None))
+        name = getattr(own, "__name__", self.ref)
+        doer = doify(own, name=name, tock=abs(float(tock)), temp=temp)
+        doer.opts = {**getattr(own, "opts", {}), **given}
+        try:  # nothing of it runs yet, so only what it does not take is found
+            doer(tymth=None, tock=doer.tock, temp=temp, **doer.opts).close()
+        except TypeError as ex:
+            calls = "it is called with tymth, tock, temp and its opts"
+            raise self._error(f"cannot be made: TypeError: {ex}; {calls}") from ex
+        return doer
+
+    def _error(self, what: str) -> DoersError:
+        return DoersError(self.ref, f"{self._title} {what}")
+
+
+def _complete(doer: Any) -> bool:
+    """Whether a Doist can run it."""
+    return all(hasattr(doer, name) for name in _ATTRIBUTES)
+
+
+def _lack(doer: Any) -> str:
+    """Say why what an entry gives cannot be run, to go on behind its class's name."""
+    if isinstance(getattr(type(doer), "tock", None), property):  # a Doer, hio's too
+        return " whose __init__ did not call super().__init__()"
+    return "; a Doer or a list of Doers is needed"
+
+
+def _named(ref: str, title: str = "") -> Any:
     """Import what a ref names.
+
+    Args:
+        ref: module and attribute.
+        title: of the entry it is from.
 
     Raises:
         DoersError: it cannot be; the cause is what the import raised.
@@ -337,11 +406,27 @@ def _named(ref: str) -> Any:
     module, _, path = ref.partition(":")
     try:
         target: Any = importlib.import_module(module)
-        for part in path.split("."):
-            target = getattr(target, part)
+    except SystemExit as ex:
+        message = f"{title}: its module ended Python when it was imported{_exit_words(ex)}"
+        raise DoersError(ref, message) from ex
     except Exception as ex:  # whatever a module raises when imported is its author's to read
         raise DoersError(ref, f"{type(ex).__name__}: {ex}") from ex
-    return target
+    found = target
+    try:
+        for part in path.split("."):
+            found = getattr(found, part)
+    except Exception as ex:  # as above
+        raise DoersError(ref, f"{type(ex).__name__}: {ex}; {_origin(target)}") from ex
+    return found
+
+
+def _origin(module: ModuleType) -> str:
+    """Say where a module is from: it need not be the one its user means."""
+    file = getattr(module, "__file__", None) or next(iter(getattr(module, "__path__", ())), "")
+    if module.__name__.partition(".")[0] not in sys.stdlib_module_names:
+        return f"it is {file}"
+    where = f" {file}" if file else ""
+    return f"it is Python's own{where}: a module of yours needs another name"
 
 
 def _signatures(target: Callable[..., Any]) -> Iterator[Collection[str]]:
@@ -384,15 +469,23 @@ def _journal(order: Mapping[str, Any]) -> str:
     return str(order.get("journal") or words.JOURNAL)
 
 
-def _exit_code(ex: SystemExit) -> int:
-    """Return the code of a SystemExit as Python gives it; a message goes to stderr."""
+def _exit_code(ex: SystemExit, words_fd: int) -> int:
+    """Return the code of a SystemExit as Python gives it; a message goes to stderr, and is kept."""
     if ex.code is None:
         return 0
     if isinstance(ex.code, int):
-        return ex.code
+        return ex.code & 0xFF
+    words.say(words_fd, "exit", str(ex.code)[: words.MAX_TRACEBACK])
     with contextlib.suppress(OSError, ValueError, AttributeError):
         sys.stderr.write(f"{ex.code}\n")
     return _UNCAUGHT
+
+
+def _exit_words(ex: SystemExit) -> str:
+    """Say with what Python was ended, to go on behind that it was."""
+    if ex.code is None or isinstance(ex.code, int):
+        return f" (SystemExit {ex.code or 0})"
+    return f": {ex.code}"
 
 
 def _kind(thing: object) -> str:

@@ -1,10 +1,11 @@
 """Last words: what a hand leaves behind, in a memfd that outlives it.
 
 Decides the form: JSON lines of the birth (``{"step","errno","path","message"}``, step ``note``
-for what is no failure), then plain text: the last traceback, stack dumps, what faulthandler
-writes on a fatal signal. The memfd is opened for appending and shared by launcher, hand and boss:
-readers use pread and may truncate it. Invariant: nothing here raises; a hand that cannot speak
-still ends as it would have.
+for what is no failure, ``exit`` for what user code said with its SystemExit), then plain text: the
+last traceback, for whom the end did not wait, stack dumps, what faulthandler writes on a fatal
+signal. The memfd is opened for appending and shared by launcher, hand and boss: readers use pread
+and may truncate it. Invariant: nothing here raises; a hand that cannot speak still ends as it would
+have.
 """
 
 from __future__ import annotations
@@ -93,6 +94,24 @@ def say_uncaught(fd: int, ex: BaseException, *, name: str, generation: int, jour
         sys.stderr.flush()
     with contextlib.suppress(OSError):
         os.write(2, kept)
+
+
+def add(fd: int, text: str) -> None:
+    """Write a line of plain text, here and where the hand prints; behind a traceback.
+
+    Args:
+        fd: the memfd.
+        text: one line.
+    """
+    with contextlib.suppress(OSError):
+        os.write(fd, f"{text}\n".encode(errors="backslashreplace"))
+    log(text)
+
+
+def log(text: str) -> None:
+    """Write a line where the hand prints, past the buffers of user code, which may be held."""
+    with contextlib.suppress(OSError):
+        os.write(2, f"hiod: {text}\n".encode(errors="backslashreplace"))
 
 
 def _to_journal(directory: str, text: bytes, name: str, generation: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -16,11 +17,13 @@ from support.waiting import wait_until
 import hiod
 from hiod.core.uxd.uxding import bindMailbox
 from hiod.host.launching import BAD_START, DUMP_SIGNAL, Replayed, Spawned
+from hiod.rules.words import read
 
 pytest_plugins = ("support.rundir",)
 
 _APP = """
-import os, sys, atexit, threading
+import atexit, multiprocessing, os, sys, threading
+from concurrent.futures import ThreadPoolExecutor
 from hiod import CrewDoer
 from hiod.base.doing import Doer
 from hiod.base.multidoing import Crewer
@@ -81,9 +84,64 @@ def crash(**kwa):
     import faulthandler
     faulthandler._sigsegv()
 
-def leave(**kwa):
-    sys.exit(kwa.get("code", 0))
+class Leave(Doer):
+    def __init__(self, code=0, where="recur", **kwa):
+        super().__init__(**kwa)
+        self.code, self.where = code, where
+        self.leave("init")
+    def enter(self, *, temp=None):
+        self.leave("enter")
+    def recur(self, tyme):
+        self.leave("recur")
+        return True
+    def leave(self, where):
+        if where == self.where:
+            sys.exit(self.code)
+
+class Staying(Doer):
+    pass
+
+class Lasting(Doer):
+    # Leaves something that lasts until somebody writes to the fifo, and ends as it is told.
+    def __init__(self, lasts, raises=False, code=None, **kwa):
+        super().__init__(**kwa)
+        self.lasts, self.raises, self.code = lasts, raises, code
+    def enter(self, *, temp=None):
+        atexit.register(print, "exit callback")
+        getattr(self, self.lasts)()
+    def recur(self, tyme):
+        if self.raises:
+            raise LookupError("no such thing")
+        if self.code is not None:
+            sys.exit(self.code)
+        return True
+    def thread(self):
+        threading.Thread(target=last, name="worker").start()
+    def idle(self):
+        self.pool = ThreadPoolExecutor(1, "pool")
+        self.pool.submit(print, "thread").result()
+    def pool(self):
+        self.pool = ThreadPoolExecutor(1, "pool")
+        self.pool.submit(last)
+    def process(self):
+        context = multiprocessing.get_context("fork")
+        context.Process(target=last, name="child").start()
+    def function(self):
+        atexit.register(last)
+    def daemon(self):
+        threading.Thread(target=last, daemon=True).start()
+
+def last():
+    with open("fifo") as file:
+        file.read()
 """
+
+_LASTING = {
+    "thread": "thread worker",
+    "pool": "thread pool_0",
+    "process": "process child",
+    "function": "its exit functions",
+}
 
 
 @pytest.fixture
@@ -102,7 +160,15 @@ def crew(eye, rundir):
         eye.launcher.spawn(eye.order(name, **facts), box.fileno())
         return eye.until(Spawned, name=name)
 
-    yield SimpleNamespace(spawn=spawn, boss=boss, eye=eye, rundir=rundir)
+    def boss_has():
+        boss.setblocking(False)
+        memos = []
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                memos.append(boss.recv(65536))
+        return memos
+
+    yield SimpleNamespace(spawn=spawn, boss=boss, boss_has=boss_has, eye=eye, rundir=rundir)
     boss.close()
     for box in boxes:
         box.close()
@@ -156,7 +222,10 @@ def test_a_hand_is_recycled_at_its_limit(crew):
     ("ref", "reason"),
     [
         ("jobs:Work", "ModuleNotFoundError: No module named 'jobs'"),
-        ("app:Missing", "AttributeError: module 'app' has no attribute 'Missing'"),
+        (
+            "app:Missing",
+            "AttributeError: module 'app' has no attribute 'Missing'; it is {rundir}/app/app.py",
+        ),
         ("app:Picky", 'doers[0] "app:Picky" cannot be made: ValueError: not today'),
         (
             "app:number",
@@ -167,6 +236,7 @@ def test_a_hand_is_recycled_at_its_limit(crew):
 )
 def test_doers_that_cannot_be_made_are_named(crew, ref, reason):
     crew.spawn("alpha", ref)
+    reason = reason.format(rundir=crew.rundir)
 
     assert crew.eye.end("alpha").code == BAD_START
 
@@ -205,11 +275,124 @@ def test_an_uncaught_exception_is_one_record_in_the_journal(crew):
     assert body.endswith(b"LookupError: no such thing\n\n")
 
 
-@pytest.mark.parametrize("code", [0, 7])
-def test_sys_exit_is_the_exit_code(crew, code):
-    crew.spawn("alpha", {"ref": "app:leave", "opts": {"code": code}})
+@pytest.mark.parametrize("where", ["enter", "recur"])
+@pytest.mark.parametrize(("code", "status"), [(0, 0), (7, 7), (None, 0), (256 + 7, 7)])
+def test_sys_exit_is_the_exit_code(crew, where, code, status):
+    crew.spawn("alpha", {"ref": "app:Leave", "opts": {"code": code, "where": where}})
 
-    assert crew.eye.end("alpha").code == code
+    assert crew.eye.end("alpha").code == status
+
+    assert not crew.eye.words("alpha")
+
+
+@pytest.mark.parametrize("where", ["enter", "recur"])
+def test_what_sys_exit_says_is_the_gist_of_the_last_words(crew, where):
+    said = "config is wrong:\n  no key"
+    crew.spawn("alpha", {"ref": "app:Leave", "opts": {"code": said, "where": where}})
+
+    assert crew.eye.end("alpha").code == 1
+
+    assert read(crew.eye.words("alpha").encode()).gist == "config is wrong: no key"
+    assert crew.eye.log("alpha") == f"{said}\n"
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        (0, " (SystemExit 0)"),
+        (None, " (SystemExit 0)"),
+        (2, " (SystemExit 2)"),
+        ("no key", ": no key"),
+    ],
+)
+def test_a_doer_that_ends_python_when_it_is_imported_or_made_cannot_be_used(crew, code, said):
+    (crew.rundir / "app" / "script.py").write_text(f"import sys\nsys.exit({code!r})\n")
+    leave = {"ref": "app:Leave", "opts": {"code": code, "where": "init"}}
+    crew.spawn("alpha", "script:Work")
+    crew.spawn("beta", "app:Once", leave)
+
+    for name, reason in (
+        ("alpha", f'doers[0] "script:Work": its module ended Python when it was imported{said}'),
+        ("beta", f'doers[1] "app:Leave" ended Python when it was made{said}'),
+    ):
+        assert crew.eye.end(name).code == BAD_START
+        assert read(crew.eye.words(name).encode()).gist == reason
+
+
+@pytest.mark.parametrize("lasts", _LASTING)
+def test_a_hand_that_failed_ends_whatever_its_threads_and_processes_do(crew, lasts):
+    os.mkfifo(crew.rundir / "fifo")
+    crew.spawn("alpha", {"ref": "app:Lasting", "opts": {"lasts": lasts, "raises": True}})
+
+    assert crew.eye.end("alpha").code == 1
+
+    line = f"ended with status 1 without waiting for {_LASTING[lasts]}"
+    words = crew.eye.words("alpha")
+    assert words.endswith(f"LookupError: no such thing\n{line}\n")
+    assert read(words.encode()).gist == "LookupError: no such thing"
+    log = crew.eye.log("alpha")
+    assert f"hiod: {line}\n" in log
+    assert ("exit callback" in log) == (lasts in {"thread", "pool"})
+
+
+def test_a_hand_that_was_told_by_sys_exit_to_fail_ends_too(crew):
+    os.mkfifo(crew.rundir / "fifo")
+    crew.spawn("alpha", {"ref": "app:Lasting", "opts": {"lasts": "thread", "code": "no key"}})
+
+    assert crew.eye.end("alpha").code == 1
+
+    assert read(crew.eye.words("alpha").encode()).gist == "no key"
+
+
+@pytest.mark.parametrize("lasts", ["idle", "daemon"])
+def test_what_python_does_not_wait_for_is_not_told_of(crew, lasts):
+    os.mkfifo(crew.rundir / "fifo")
+    crew.spawn("alpha", {"ref": "app:Lasting", "opts": {"lasts": lasts, "raises": True}})
+
+    assert crew.eye.end("alpha").code == 1
+
+    assert crew.eye.words("alpha").endswith("LookupError: no such thing\n")
+
+
+@pytest.mark.parametrize("lasts", _LASTING)
+def test_a_hand_that_is_done_waits_as_python_does_and_says_for_what(crew, lasts):
+    os.mkfifo(crew.rundir / "fifo")
+    entry = {"ref": "app:Lasting", "tock": 0.01, "opts": {"lasts": lasts}}
+    crew.spawn("alpha", entry, beat_s=0.1)
+    said = f"all its Doers have ended; it waits for {_LASTING[lasts]}"
+
+    for _ in range(2):  # not only once: it is to be seen that it lives
+        while json.loads(crew.boss.recv(65536)[32:])["load"].get("status") != said:
+            pass
+    (crew.rundir / "fifo").write_text("enough")
+
+    assert crew.eye.end("alpha").code == 0
+    assert crew.eye.log("alpha").count(f"hiod: {said}\n") == 1
+    assert "exit callback" in crew.eye.log("alpha")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_hand_that_waits_for_its_threads_is_stopped_by_a_signal(crew, number):
+    os.mkfifo(crew.rundir / "fifo")
+    born = crew.spawn("alpha", {"ref": "app:Lasting", "opts": {"lasts": "thread"}})
+    wait_until(lambda: "it waits for thread worker" in _log(crew, "alpha"))
+
+    signal.pidfd_send_signal(born.pidfd, number)
+
+    assert crew.eye.end("alpha").signal == number
+
+
+def test_a_hand_that_is_asked_to_end_says_in_its_log_alone_for_what_it_waits(crew):
+    os.mkfifo(crew.rundir / "fifo")
+    born = crew.spawn("alpha", {"ref": "app:Lasting", "opts": {"lasts": "thread"}}, "app:Staying")
+    crew.boss.recv(65536)
+
+    signal.pidfd_send_signal(born.pidfd, signal.SIGTERM)
+
+    wait_until(lambda: "it waits for thread worker" in _log(crew, "alpha"))
+    (crew.rundir / "fifo").write_text("enough")
+    assert crew.eye.end("alpha").code == 0
+    assert not any(b"it waits for" in memo for memo in crew.boss_has())
 
 
 def test_a_crash_leaves_its_stack_in_the_last_words(crew):
@@ -289,6 +472,11 @@ def test_what_a_forked_hand_forks_away_is_killed_with_it(crew):
     crew.eye.end("alpha")
 
     wait_until(lambda: not Path(f"/proc/{left}").exists())
+
+
+def _log(crew, name):
+    """Return what a hand has printed, which may be not born yet."""
+    return crew.eye.log(name) if (crew.rundir / f"{name}.log").exists() else ""
 
 
 def _text(path: Path) -> str:

@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import functools
 import math
+import re
+import select
 import sys
 from types import ModuleType
 
 import pytest
+from support import clockwork as clockwork_module
 from support.clockwork import Clockwork
 
-from hiod.base.doing import Doer
+from hiod.base.doing import Doer, doize
 from hiod.base.multidoing import CrewDoer, Crewer
 from hiod.hand.main import DoersError, HandDoist, make_doers, posting
 
@@ -39,6 +42,29 @@ def leading():
 
 def generating(tymth, tock=0.0, temp=None, **opts):
     yield tock
+
+
+def generating_nothing():
+    yield 0.0
+
+
+def naming(tymth, tock=0.0, temp=None, *, name, f):
+    yield tock
+
+
+@doize(tock=0.25, x=1)
+def doized(tymth, tock=0.0, temp=None, x=0, y=0):
+    yield tock
+
+
+class Halfway(Doer):
+    def __init__(self, **kwa):
+        self.color = "red"
+
+
+class HalfwayInAnotherWay(Doer):
+    def __init__(self, **kwa):
+        self.tock = 0.5
 
 
 def generating_with(tymth, tock=0.0, temp=None, *, crewer, **opts):
@@ -121,6 +147,107 @@ def test_an_entry_that_cannot_be_used_is_named():
         make_doers(order({"ref": "nowhere_at_all:X"}), -1)
 
 
+@pytest.mark.parametrize("half", ["Halfway", "HalfwayInAnotherWay"])
+def test_a_doer_whose_init_is_not_passed_on_is_told_so(half):
+    said = (
+        f'doers[0] "crewapp:{half}" gives a {half} whose __init__ did not call super().__init__()'
+    )
+
+    with pytest.raises(DoersError, match=f"^{re.escape(said)}$"):
+        make_doers(order(half), -1)
+
+
+def test_opts_of_a_generator_function_may_be_named_as_what_doify_takes():
+    entry = {"ref": "crewapp:naming", "opts": {"name": "n", "f": 2, "tock": 0.5, "temp": True}}
+
+    _, doer = make_doers(order(entry), -1)
+
+    assert (doer.opts, doer.tock, doer.temp) == ({"name": "n", "f": 2}, 0.5, True)
+
+
+def test_the_tock_of_an_entry_is_before_that_in_its_opts():
+    entry = {"ref": "crewapp:naming", "tock": 2, "opts": {"name": "n", "f": 2, "tock": 0.5}}
+
+    assert make_doers(order(entry), -1)[1].tock == 2.0
+
+
+def test_what_a_generator_function_was_doized_with_counts_where_the_entry_says_nothing():
+    entry = {"ref": "crewapp:doized", "tock": 0.5, "opts": {"y": 2}}
+
+    _, plain, told = make_doers(order("doized", entry), -1)
+
+    assert (plain.tock, plain.opts) == (0.25, {"x": 1})
+    assert (told.tock, told.opts) == (0.5, {"x": 1, "y": 2})
+
+
+@pytest.mark.parametrize(
+    ("ref", "opts", "said"),
+    [
+        (
+            "generating_nothing",
+            {},
+            "TypeError: generating_nothing() got an unexpected keyword argument 'tymth'"
+            "; it is called with tymth, tock, temp and its opts",
+        ),
+        (
+            "naming",
+            {"name": "n"},
+            "TypeError: naming() missing 1 required keyword-only argument: 'f'"
+            "; it is called with tymth, tock, temp and its opts",
+        ),
+        ("generating", {"tymth": 1}, 'it is given its tyme as "tymth"; take that out of opts'),
+        ("generating", {"tock": "x"}, "ValueError: could not convert string to float: 'x'"),
+    ],
+)
+def test_a_generator_function_that_cannot_be_called_is_named(ref, opts, said):
+    said = f'doers[1] "crewapp:{ref}" cannot be made: {said}'
+
+    with pytest.raises(DoersError, match=f"^{re.escape(said)}$"):
+        make_doers(order("Plain", {"ref": f"crewapp:{ref}", "opts": opts}), -1)
+
+
+@pytest.mark.parametrize("ref", ["Sharing", "wanting", "generating_with"])
+def test_opts_cannot_hold_a_crewer(ref):
+    entry = {"ref": f"crewapp:{ref}", "opts": {"crewer": "me"}}
+    said = (
+        f'doers[0] "crewapp:{ref}" is given its hand\'s Crewer as "crewer"; take that out of opts'
+    )
+
+    with pytest.raises(DoersError, match=f"^{re.escape(said)}$"):
+        make_doers(order(entry), -1)
+
+
+def test_a_crewer_in_opts_is_whatever_its_author_means_where_none_is_given():
+    _, doer = make_doers(order({"ref": "crewapp:generating", "opts": {"crewer": "me"}}), -1)
+
+    assert doer.opts == {"crewer": "me"}
+
+
+@pytest.mark.parametrize(
+    ("ref", "said"),
+    [
+        (
+            "select:Worker",
+            f"AttributeError: module 'select' has no attribute 'Worker'; it is Python's own "
+            f"{select.__file__}: a module of yours needs another name",
+        ),
+        (
+            "sys:Worker",
+            "AttributeError: module 'sys' has no attribute 'Worker'; "
+            "it is Python's own: a module of yours needs another name",
+        ),
+        (
+            "support.clockwork:Clockwork.hand",
+            "AttributeError: type object 'Clockwork' has no attribute 'hand'; "
+            f"it is {clockwork_module.__file__}",
+        ),
+    ],
+)
+def test_a_module_without_what_is_looked_for_is_told_by_its_file(ref, said):
+    with pytest.raises(DoersError, match=f"^{re.escape(said)}$"):
+        make_doers(order({"ref": ref}), -1)
+
+
 def test_a_posting_says_what_the_order_says():
     told = posting(order(), 3)
 
@@ -148,6 +275,7 @@ class Beating(Doer):
         super().__init__(tock=math.inf)
         self.heard = heard
         self.phase = phase
+        self.opened = False
         self.at = 5.0
         self.said = []
         self.runs = 0
