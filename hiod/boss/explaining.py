@@ -24,9 +24,11 @@ if TYPE_CHECKING:
     from hiod.boss.views import Clock
     from hiod.rules.records import Hand
     from hiod.rules.sandbox import Obstacle
+    from hiod.rules.specs import HandSpec
 
 STACK_LINES = 12
 _STAYS = frozenset({State.FAILED, State.STOPPED})
+_RESTS = frozenset({State.STOPPED, State.DONE})
 
 
 def why(
@@ -87,6 +89,7 @@ def why(
         else:
             found("sandbox", f"{barrier.setting} of {sandbox.unit}: {barrier.why}")
             found("try", *_lift(hand, barrier, sandbox))
+    found("try", _let_rest(hand, deaths))
     found("waits", f"for it: {', '.join(waiting)}" if waiting else "no hand waits for it")
     if hand.state not in _STAYS:
         found("next", plan(hand, station, clock) or "")
@@ -307,12 +310,25 @@ def _try(hand: Hand) -> str:
     spec = hand.spec
     if spec.doers is None or "ModuleNotFoundError" not in hand.reason:
         return ""
+    return f'python = "/path/of/venv/bin/python" or path {_written(spec)}'
+
+
+def _let_rest(hand: Hand, deaths: Sequence[schema.Death]) -> str:
+    """Say what would do for one that has done its work and is started again all the same."""
+    spec = hand.spec
+    if spec.restart.policy != "always" or not hand.failures or hand.state in _RESTS:
+        return ""
+    if not deaths or deaths[0].code != 0 or deaths[0].asked_by:
+        return ""
+    return f'restart.policy = "on-failure", or ready.by = "exit" of a one-shot, {_written(spec)}'
+
+
+def _written(spec: HandSpec) -> str:
+    """Say where a key is written and how it is then applied."""
     if spec.origin is None:
-        where, then = "its definition", f"hiodctl add --replace {spec.name} …"
-    else:
-        where = spec.origin if spec.line is None else f"{spec.origin}:{spec.line}"
-        then = "hiodctl apply"
-    return f'python = "/path/of/venv/bin/python" or path in {where}, then {then}'
+        return f"in its definition, then hiodctl add --replace {spec.name} …"
+    where = spec.origin if spec.line is None else f"{spec.origin}:{spec.line}"
+    return f"in {where}, then hiodctl apply"
 
 
 def _can(hand: Hand, awaited: Sequence[Hand]) -> list[str]:

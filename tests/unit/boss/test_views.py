@@ -517,3 +517,64 @@ def test_one_that_pauses_is_in_backoff() -> None:
     told = explaining.why(in_state(State.BACKOFF).hand, STATION, CLOCK, deaths=(), waiting=())
 
     assert told.summary.startswith("web is in backoff: exit 3; try 1 of 5 in ")
+
+
+def finished(times: int = 1, **keys: Any) -> Hand:
+    """Return a hand that has done its work and exited 0 so often, and was to go on for ever."""
+    life = Life(**keys)
+    life.begin()
+    for left in range(times - 1, -1, -1):
+        life.exited(r.End(code=0))
+        if left:
+            life.again()
+    return life.hand
+
+
+RESTS = 'restart.policy = "on-failure", or ready.by = "exit" of a one-shot, in'
+
+
+@pytest.mark.parametrize(
+    ("keys", "times"),
+    [({}, 1), ({"command": ["true"]}, 1), ({"restart": {"limit": 1}}, 2)],
+)
+def test_one_that_is_started_again_though_it_has_done_its_work_is_offered_rest(
+    keys: dict, times: int
+) -> None:
+    hand = finished(times, **keys)
+    assert hand.state in {State.BACKOFF, State.FAILED}
+
+    found = explain(hand, STATION, deaths=[views.death(death(code=0))])
+
+    assert found["try"] == [f"{RESTS} its definition, then hiodctl add --replace web …"]
+    hand = replace(hand, spec=replace(hand.spec, origin="crew.d/web.toml", line=3))
+    found = explain(hand, STATION, deaths=[views.death(death(code=0))])
+    assert found["try"] == [f"{RESTS} crew.d/web.toml:3, then hiodctl apply"]
+
+
+def test_rest_is_offered_to_one_that_is_up_once_more_too() -> None:
+    hand = replace(in_state(State.READY).hand, failures=(99.0,), end=r.End(code=0))
+
+    assert "try" in explain(hand, STATION, deaths=[views.death(death(code=0))])
+
+
+@pytest.mark.parametrize(
+    ("state", "kept"),
+    [
+        (State.BACKOFF, {"code": 3}),
+        (State.BACKOFF, {"signal": 15}),
+        (State.BACKOFF, {"code": 0, "asked_by": "hiod: not ready in 3 s: no REG"}),
+        (State.DONE, {"code": 0}),
+        (State.STOPPED, {"code": 0}),
+        (State.READY, {"code": 0}),
+    ],
+)
+def test_rest_is_not_offered_to_others(state: State, kept: dict) -> None:
+    assert "try" not in explain(in_state(state).hand, STATION, deaths=[views.death(death(**kept))])
+
+
+@pytest.mark.parametrize("policy", ["on-failure", "never"])
+def test_rest_is_not_offered_to_one_that_has_it(policy: str) -> None:
+    hand = in_state(State.BACKOFF).hand
+    hand = replace(hand, spec=replace(hand.spec, restart=replace(hand.spec.restart, policy=policy)))
+
+    assert "try" not in explain(hand, STATION, deaths=[views.death(death(code=0))])
