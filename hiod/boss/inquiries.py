@@ -20,6 +20,7 @@ from hiod.boss.subscribers import Subscriber, Subscribers
 from hiod.errors import AdminError, ConfigError
 from hiod.rules import records as r
 from hiod.rules import roster, specs
+from hiod.rules.forecast import forecast
 from hiod.rules.policy import recent, satisfies
 
 if TYPE_CHECKING:
@@ -359,26 +360,14 @@ class Inquiries:
 
     def change(self, change: roster.Change) -> schema.Change:
         """Return what would come of one changed definition, and how it reaches its hands."""
-        boss = self._boss
-        had = boss.membership.members.get(change.name)
-        there = roster.hands_of(boss.roll, change.name)
-        hands = [hand.name for hand in there]
-        if change.member is None:
-            return schema.Change(name=change.name, action="remove", how="stop", hands=hands)
-        if had is None:
-            new = [name for name, _ in specs.instances(change.member.spec)]
-            return schema.Change(name=change.name, action="add", how="start", hands=new)
-        ways = specs.diff(had.spec, change.member.spec)
-        values = set(ways.values())
-        how = "live" if values <= {"live"} else "next"
-        if "restart" in values and any(roster.restarts(hand) for hand in there):
-            how = "restart"
+        seen = forecast(self._boss.roll, change)
         return schema.Change(
             name=change.name,
-            action="change",
-            how=how,  # type: ignore[arg-type]  # one of the three literals above
-            keys=sorted(ways),
-            hands=hands,
+            action=change.kind,  # type: ignore[arg-type]  # one of three literals
+            how=seen.how,  # type: ignore[arg-type]  # one of five literals
+            keys=list(seen.keys),
+            hands=list(seen.hands),
+            message=seen.message,
         )
 
     def _do_export(self, request: Request) -> None:

@@ -352,8 +352,12 @@ def at_rest(hand: Hand) -> bool:
 
 
 def restarts(hand: Hand) -> bool:
-    """Whether a definition that changed in more than words makes a new process of this hand."""
-    return hand.state not in {State.STOPPED, State.DONE}
+    """Whether a definition that changed in more than words makes a new process of this hand now.
+
+    One that only waits takes it with the process it will get.
+    """
+    stays = hand.wanted is Wanted.UP and not hand.leaving
+    return stays and hand.state not in {State.STOPPED, State.DONE, State.WAITING}
 
 
 # ---------------------------------------------------------------------------- selection

@@ -258,3 +258,62 @@ def test_a_cold_start_says_that_the_files_do_not_go_with_runtime_hands_and_keeps
     assert "hand.web-0" in boss.event("config.broken", since=0)["facts"]["problems"]
     assert boss.ask("about")["files"].startswith("broken: added at runtime: hand.web-0: ")
     boss.until("web-0", state="running")
+
+
+# ---------------------------------------------------------------------------- what is wanted stays
+
+
+def test_a_definition_that_changes_while_its_hand_is_being_stopped_waits_for_the_next_start(shared):
+    crew = slow("db") + slow("web", 'after = ["db"]')
+    shared.crew(crew)
+    apply(shared)
+    shared.change("stop", "db", "web")
+    shared.crew(crew.replace("[hand.web]", "nice = 3\n[hand.web]"))
+
+    assert hiodctl(shared, "plan") == (0, "~ db: change nice (at its next start)\n")
+    apply(shared)
+
+    shared.until("db", state="stopped")
+    assert [one["hand"] for one in shared.events("hand.stopped")] == ["web", "db"]
+    assert not shared.events("hand.restarting")
+    assert shared.ask("status", name="db")["spec"]["nice"] == 3
+
+
+def test_a_hand_that_was_stopped_stays_so_when_it_is_given_a_count(shared):
+    shared.crew('[hand.web]\ncommand = ["sleep", "1000"]\n')
+    apply(shared)
+    shared.change("stop", "web", wait="gone")
+    shared.crew('[hand.web]\ncommand = ["sleep", "1000"]\ncount = 2\n')
+
+    told = hiodctl(shared, "apply")
+
+    assert told[0] == 0, told
+    assert told[1].splitlines()[0] == "~ web: count 2 now (removes web, adds web-0, web-1)"
+    assert {name: (row["state"], row["wanted"]) for name, row in shared.rows().items()} == {
+        "web-0": ("stopped", "down"), "web-1": ("stopped", "down"),
+    }  # fmt: skip
+
+
+def test_plan_says_who_goes_and_who_comes_with_another_count(shared):
+    crew = '[hand.web]\ncommand = ["sleep", "1000"]\ncount = {}\n'
+    shared.crew(crew.format(3))
+    apply(shared)
+    shared.crew(crew.format(1))
+
+    assert hiodctl(shared, "plan") == (0, "~ web: count 3 to 1 (stops web-1, web-2)\n")
+    apply(shared)
+    assert states(shared) == {"web-0": "running"}
+    shared.crew(crew.format(2))
+    (change,) = apply(shared)["changes"]
+    assert (change["hands"], change["keys"]) == (["web-0", "web-1"], ["count"])
+
+
+def test_plan_says_that_a_hand_added_at_runtime_is_the_files_now(shared):
+    shared.add("rt", command=SLEEPER)
+    before = shared.row("rt")["pid"]
+    shared.crew('[hand.rt]\ncommand = ["sleep", "1000"]\n', "rt.toml")
+
+    assert hiodctl(shared, "plan") == (0, "~ rt: now from crew.d/rt.toml\n")
+    apply(shared)
+    assert shared.row("rt")["pid"] == before
+    assert hiodctl(shared, "plan")[1].startswith("nothing to do")
