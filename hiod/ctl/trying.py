@@ -12,17 +12,22 @@ import signal
 import subprocess
 import sys
 import tempfile
+import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hiod.ctl import adding
 from hiod.ctl.arguments import UsageError
+from hiod.rules.kinds import is_reference
+from hiod.rules.specs import RESERVED
 from hiod.rules.writing import toml_key, toml_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 BAD_FILES = 78
+MOST_LETTERS = 40
+"""Of a hand's name."""
 
 
 def run(what: Sequence[str]) -> int:
@@ -97,7 +102,18 @@ def _specs(word: str) -> list[dict[str, Any]]:
         return [
             adding.absolute(spec, directory) for spec in adding.specs_in(text or "", word, None)
         ]
-    module, colon, attribute = word.partition(":")
-    if not (colon and module and attribute):
-        raise UsageError(f"hiodctl try: {word} is neither a file nor a module:attribute")
-    return [{"name": attribute.lower(), "doers": [word], "path": [str(Path.cwd())]}]
+    if not is_reference(word):
+        dotted = word.replace("/", ".")
+        what = f"no module:attribute; a module has dots: {dotted}"
+        if not is_reference(dotted):
+            what = "neither a file nor a module:attribute"
+        raise UsageError(f"hiodctl try: {word} is {what}")
+    return [{"name": _name(word), "doers": [word], "path": [str(Path.cwd())]}]
+
+
+def _name(word: str) -> str:
+    """Return a name for the hand of a reference: its last part, as far as a name may have it."""
+    last = word.rpartition(":")[2].rpartition(".")[2]
+    plain = unicodedata.normalize("NFKD", last.casefold()).encode("ascii", "ignore").decode()
+    name = plain.lstrip("_")[:MOST_LETTERS] or "doer"
+    return f"{name}-doer" if name in RESERVED else name

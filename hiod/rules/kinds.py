@@ -225,13 +225,18 @@ class Ref(Text):
         text = Text.read(self, value, spot)
         if text is BAD:
             return BAD
-        module, colon, attribute = text.partition(":")
-        if colon and _dotted(module) and _dotted(attribute):
+        if is_reference(text):
             return text
         module, _, attribute = text.rpartition(".")
         hint = f'; did you mean "{module}:{attribute}"?' if _dotted(text) and module else ""
         message = f'must be a reference "module:attribute", as in "app:Store"{hint}'
         return spot.refuse("bad_ref", message, value)
+
+
+def is_reference(text: str) -> bool:
+    """Whether a text has the form of ``module:attribute``."""
+    module, colon, attribute = text.partition(":")
+    return bool(colon) and _dotted(module) and _dotted(attribute)
 
 
 def _dotted(text: str) -> bool:

@@ -6,6 +6,7 @@ import pytest
 
 from hiod.ctl import adding, trying
 from hiod.ctl.arguments import UsageError, parse
+from hiod.rules import specs as rules
 from hiod.rules.writing import toml
 
 
@@ -111,6 +112,41 @@ def test_try_gives_each_doer_a_hand_of_its_own():
     hands = tomllib.loads(text)["hand"]
     assert list(hands) == ["ticker", "other"]
     assert hands["ticker"]["doers"] == ["hiod.demo:Ticker"]
+
+
+@pytest.mark.parametrize(
+    ("attribute", "name"),
+    [
+        ("_Priv", "priv"),
+        ("Outer.Inner", "inner"),
+        ("poll_feed", "poll_feed"),
+        ("Boss", "boss-doer"),
+        ("Größe", "grosse"),
+        ("计时器", "doer"),
+        ("__", "doer"),
+        ("A" * 41, "a" * 40),
+    ],
+)
+def test_try_makes_up_a_name_that_a_hand_may_have(attribute, name):
+    (made,) = tomllib.loads(trying.crew_file([f"app:{attribute}"]))["hand"]
+
+    assert made == name
+    made_spec, problems = rules.parse({"name": made, "command": ["true"]})
+    assert (problems, rules.check_crew([made_spec])) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("word", "text"),
+    [
+        ("src/tr:Ok", r"src/tr:Ok is no module:attribute; a module has dots: src\.tr:Ok$"),
+        ("app:Bad-Name", r"app:Bad-Name is neither a file nor a module:attribute$"),
+        ("app:class", r"app:class is neither a file nor a module:attribute$"),
+        ("app:", r"app: is neither a file nor a module:attribute$"),
+    ],
+)
+def test_try_refuses_a_reference_that_cannot_be_one_by_its_own_words(word, text):
+    with pytest.raises(UsageError, match=text):
+        trying.crew_file([word])
 
 
 def test_try_refuses_two_hands_of_one_name():
