@@ -130,6 +130,36 @@ def test_who_comes_after_a_failed_one_is_not_waited_for_by_apply_nor_wait(shared
         )
 
 
+@pytest.mark.parametrize(
+    ("hands", "said"),
+    [
+        (
+            '[hand.late]\ncommand = ["sleep", "1000"]\nafter = ["migrate"]\n'
+            '[hand.later]\ncommand = ["sleep", "1000"]\nafter = ["late"]\n',
+            "late waits for migrate, which failed: exit 3",
+        ),
+        (
+            '[hand.late]\ncommand = ["sleep", "1000"]\nafter = ["rest"]\n'
+            "[hand.rest]\ndoers = []\nstart = false\n",
+            "late waits for rest, which is stopped",
+        ),
+        ("", "migrate failed: exit 3"),
+    ],
+)
+def test_who_is_too_late_is_named_after_the_one_that_failed(shared, hands, said):
+    shared.crew(
+        f'[hand.slow]\ncommand = ["sleep", "1000"]\nready.by = "notify"\n{hands}'
+        '[hand.migrate]\ncommand = ["sh", "-c", "exit 3"]\n'
+        'ready.by = "exit"\nrestart.policy = "never"\n'
+    )
+
+    with pytest.raises(AdminError) as refused:
+        shared.ask("apply", wait="ready", timeout_s=0.7)
+
+    assert refused.value.code == "Timeout"
+    assert refused.value.message == f"{said}; slow is starting: READY=1 has not come yet"
+
+
 def test_a_wait_ends_when_it_can_no_longer_come_true(shared):
     shared.add("db", command=SLEEP, wait=None, ready={"by": "notify"})
     shared.add("web", command=SLEEP, wait=None, after=["db"])
@@ -190,7 +220,7 @@ def test_who_is_on_its_way_out_is_not_called_gone(shared):
     shared.event("hand.removed", "db")
 
     assert code == 0
-    assert told.startswith(f"db: leaving, pid {db['pid']}")
+    assert told.startswith(f"db: leaving, pid {db['pid']}\nslow: ")
     assert f"\nslow: stopping, pid {slow['pid']}, removed by root" in told
 
 

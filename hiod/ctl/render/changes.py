@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from hiod.ctl.render.figures import STATE_PAINT, View, cut, paint, plain
-from hiod.ctl.render.refusals import problems, unusable
+from hiod.ctl.render.refusals import place, problems, unusable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -66,18 +66,14 @@ def reached(reply: Mapping[str, Any], done: str) -> str:
 
 def outcome(row: Row, view: View) -> str:
     """Say what came of a call for one hand."""
-    said = str(row.get("state") or "")
-    if row.get("left"):
-        said = "gone"
-    elif row.get("left") is False and said != "stopping":
-        said = "leaving"  # its turn to be stopped has not come
+    said = place(row)
     parts = [paint(said, STATE_PAINT.get(said), view)] if said else []
     if row.get("changed") is False:
         parts.append("nothing to do")
     if row.get("pid") is not None:
         parts.append(f"pid {row['pid']}")
     parts += _ending(row)
-    if said not in ("ready", "running") and row.get("reason"):
+    if row.get("state") not in ("ready", "running") and row.get("reason"):
         parts.append(plain(row["reason"]))
     return f"{row.get('name', '?')}: {', '.join(parts) or 'done'}"
 

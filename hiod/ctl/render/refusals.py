@@ -101,10 +101,20 @@ def _not_permitted(parameters: Row, message: str) -> str:
     return f"{text}; roles are given under [admin] in hiod.toml"
 
 
+def place(row: Row) -> str:
+    """Say in a word where a hand stands; "" if that was not told."""
+    state = str(row.get("state") or "")
+    if row.get("left"):
+        return "gone"
+    # Else its turn to be stopped has not come.
+    return "leaving" if row.get("left") is False and state != "stopping" else state
+
+
 def standing(row: Row) -> str:
     """Say where a hand stands, and why: ``web is in backoff (signal 11; try 2 of 5)``."""
-    state = "in backoff" if row["state"] == "backoff" else row["state"]
-    why = "" if state in ("ready", "running") else plain(row.get("reason") or "")
+    state = place(row)
+    state = "in backoff" if state == "backoff" else state
+    why = "" if row["state"] in ("ready", "running") else plain(row.get("reason") or "")
     return f"{row['name']} is {state}" + (f" ({why})" if why else "")
 
 

@@ -413,7 +413,8 @@ def test_apply_shows_changes_and_then_what_came_of_them():
         ({"name": "late", "changed": True, "state": "failed", "left": True}, "late: gone"),
         ({"name": "late", "state": "stopping", "pid": 7, "left": False, "reason": "removed by al"},
          "late: stopping, pid 7, removed by al"),
-        ({"name": "late", "state": "ready", "pid": 7, "left": False}, "late: leaving, pid 7"),
+        ({"name": "late", "state": "running", "pid": 7, "left": False, "reason": "running"},
+         "late: leaving, pid 7"),
         ({"name": "a", "changed": False, "state": "stopped"}, "a: stopped, nothing to do"),
         ({"name": "a", "state": "failed", "signal": 11, "reason": "gave up"},
          "a: failed, signal 11, gave up"),
@@ -469,6 +470,10 @@ PROBLEMS = [
         (AdminError("Timeout", state="running", awaited=["b"], hands=[
             {"name": "a", "state": "done"}, {"name": "b", "state": "running"}]),
          "timed out: b is running; it goes on"),
+        (AdminError("Timeout", state="running", awaited=["a", "b"], hands=[
+            {"name": "a", "state": "running", "left": False},
+            {"name": "b", "state": "stopping", "left": False, "reason": "removed by al"}]),
+         "timed out: a is leaving, b is stopping (removed by al); it goes on"),
         (AdminError("Timeout", state="starting"), "timed out: still starting; it goes on"),
         (AdminError("SpawnFailed", step="exec", errno=2, path="/x"),
          "cannot start its process: exec (/x, ENOENT)"),
