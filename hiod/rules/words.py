@@ -38,16 +38,19 @@ def read(raw: bytes) -> Words:
     lines = text.splitlines()
     step = gist = ""
     plain: list[str] = []
+    notes: list[str] = []
     for line in lines:
         said = _step(line)
         if said is None:
             plain.append(line)
+        elif said["step"] == _NOTE:  # no failure: whatever else was said says more
+            notes.append(one_line(said.get("message")))
         elif not step:
             step = one_line(said["step"])
             gist = one_line(said.get("message"))
     if not gist:
-        gist = one_line(_last_of_traceback(plain))
-    return Words(gist[:GIST_CHARS], step[:GIST_CHARS], "\n".join(plain) or gist)
+        gist = one_line(_last_of_traceback(plain or notes))
+    return Words(gist[:GIST_CHARS], step[:GIST_CHARS], "\n".join([*notes, *plain]) or gist)
 
 
 def read_log(raw: bytes, *, whole: bool) -> Words:
@@ -228,6 +231,7 @@ def _last_of_traceback(lines: list[str]) -> str:
     return (where or lines[-1:] or [""])[0]
 
 
+_NOTE = "note"
 _SAID = 'last said ""'
 _FATAL = "Fatal Python error"
 _TRACEBACK = "Traceback (most recent call last)"

@@ -74,6 +74,23 @@ def test_the_first_step_that_failed_is_the_one() -> None:
 
 
 @pytest.mark.parametrize(
+    ("behind", "words"),
+    [
+        (
+            TRACEBACK,
+            Words("ValueError: no such item", "", f"a note\n{TRACEBACK.decode().strip()}"),
+        ),
+        (b'{"step": "exit", "message": "no key"}', Words("no key", "exit", "a note")),
+        (b"", Words("a note", "", "a note")),
+    ],
+)
+def test_a_note_says_most_only_where_nothing_else_is_said(behind: bytes, words: Words) -> None:
+    note = orjson.dumps({"step": "note", "message": "a note"})
+
+    assert read(note + b"\n" + behind) == words
+
+
+@pytest.mark.parametrize(
     ("line", "words"),
     [
         (b'{"step": null, "message": null}', Words()),
