@@ -61,7 +61,7 @@ def adopt(boss: Overseer, found: Survey) -> frozenset[str]:
     boss.readiness.settle()
     if not found.cold:
         boss.ledger.tell("boss.adopted", adopted=len(findings.adopted), ended=len(findings.ended))
-        boss.outlook.look(boss.membership.members)
+        boss.outlook.look(boss.membership.members, boss.config)
         if boss.outlook.pending:
             boss.ledger.tell("config.pending", count=boss.outlook.pending)
     return frozenset(name for name, ended in findings.ended.items() if ended is not None)

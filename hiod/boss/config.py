@@ -11,7 +11,8 @@ from __future__ import annotations
 import re
 import tomllib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from hiod.errors import ConfigError
 from hiod.rules.checking import (
@@ -86,11 +87,11 @@ class AdminConfig:
     Each entry is a user, or ``@`` and a group.
     """
 
-    admin: tuple[str, ...] = key(("@hiod",), _WHO, "who may do everything", applies="next")
+    admin: tuple[str, ...] = key(("@hiod",), _WHO, "who may do everything", applies="live")
     operate: tuple[str, ...] = key(
-        (), _WHO, "who may also start, stop, restart, signal and send", applies="next"
+        (), _WHO, "who may also start, stop, restart, signal and send", applies="live"
     )
-    read: tuple[str, ...] = key((), _WHO, "who may look", applies="next")
+    read: tuple[str, ...] = key((), _WHO, "who may look", applies="live")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +117,44 @@ MAIN_KEYS: Final[dict[str, Key]] = {
     for name, known in flatten(record).items()
 }
 """Every key of ``hiod.toml`` but ``[defaults]``, by its dotted name."""
+
+
+@dataclass(frozen=True, slots=True)
+class MainChange:
+    """What differs in one table of ``hiod.toml``.
+
+    Attributes:
+        how: live: it takes hold when the files are applied; next: with the next boss.
+        keys: dotted, in the order of the table of keys.
+        message: the same in words.
+    """
+
+    how: Literal["live", "next"]
+    keys: tuple[str, ...]
+    message: str
+
+
+def main_changes(had: Config, new: Config) -> tuple[MainChange, ...]:
+    """Return what differs in ``hiod.toml``, a table each."""
+    keys = {
+        "admin": [name for name in MAIN_KEYS if name.startswith("admin.")],
+        "defaults": ["defaults"],
+        "boss": [name for name in MAIN_KEYS if name.startswith("boss.")],
+    }
+    found = []
+    for table, names in keys.items():
+        differ = tuple(name for name in names if attrgetter(name)(had) != attrgetter(name)(new))
+        if differ:
+            message = f"{MAIN_FILE}: {', '.join(differ)} ({_TAKES_HOLD[table]})"
+            found.append(MainChange("next" if table == "boss" else "live", differ, message))
+    return tuple(found)
+
+
+_TAKES_HOLD: Final = {
+    "admin": "at once",
+    "defaults": "at once, for hands that are added",
+    "boss": "with the next boss",
+}
 
 
 def build(files: Sequence[SourceFile], *, problems: Iterable[Problem] = ()) -> Config:

@@ -278,10 +278,8 @@ class Desk:
             config = self._read_config()
         except ConfigError as error:
             raise AdminError("BadSpec", problems=error.problems) from error
-        before = roster.plan(boss.roll, config.hands)
-        shown = [self._inquiries.change(one) for one in before]
-        boss.config = config
-        self.when_applying()
+        shown = self._inquiries.changes(config)
+        self._take(config)
         there = {name: hand.leaving for name, hand in boss.hands.items()}
         boss.membership.apply(config.hands, by=self._by(request))
         boss.ledger.tell("config.reloaded", summary=f"{len(shown)} changed")
@@ -311,10 +309,16 @@ class Desk:
         except ConfigError as error:
             boss.ledger.tell("config.broken", problems=str(error))
             return
-        boss.config = config
+        count = len(self._inquiries.changes(config))
+        self._take(config)
+        boss.membership.apply(config.hands, by=by)
+        boss.ledger.tell("config.reloaded", summary=f"{count} changed")
+
+    def _take(self, config: Config) -> None:
+        """Go by what the files say from now on; how this boss runs stays as it began."""
+        boss = self._boss
+        boss.config = replace(config, boss=boss.config.boss)
         self.when_applying()
-        changes = boss.membership.apply(config.hands, by=by)
-        boss.ledger.tell("config.reloaded", summary=f"{len(changes)} changed")
 
     def _do_shutdown(self, request: Request) -> None:
         boss = self._boss

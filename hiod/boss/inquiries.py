@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from hiod.admin import schema
 from hiod.boss import explaining, views
+from hiod.boss.config import MAIN_FILE, main_changes
 from hiod.boss.ledger import reading
 from hiod.boss.subscribers import Subscriber, Subscribers
 from hiod.errors import AdminError, ConfigError
@@ -155,7 +156,7 @@ class Inquiries:
 
     def _do_about(self, request: Request) -> None:
         boss = self._boss
-        boss.outlook.look(boss.membership.members)
+        boss.outlook.look(boss.membership.members, boss.config)
         states: dict[str, int] = {}
         for hand in boss.hands.values():
             states[str(hand.state)] = states.get(str(hand.state), 0) + 1
@@ -207,7 +208,7 @@ class Inquiries:
         held = roster.held(boss.roll)
         rows = [views.row_text(*each) for each in self._standing(names)]
         outlook = boss.outlook
-        outlook.look(boss.membership.members)
+        outlook.look(boss.membership.members, boss.config)
         request.reply(
             views.spliced(
                 schema.ListReply(
@@ -355,20 +356,34 @@ class Inquiries:
             problems = [_problem(one) for one in error.problems]
             request.reply(schema.PlanReply(problems=problems))
             return
-        changes = roster.plan(self._boss.roll, config.hands)
-        request.reply(schema.PlanReply(changes=[self.change(one) for one in changes]))
+        request.reply(schema.PlanReply(changes=self.changes(config)))
 
-    def change(self, change: roster.Change) -> schema.Change:
-        """Return what would come of one changed definition, and how it reaches its hands."""
-        seen = forecast(self._boss.roll, change)
-        return schema.Change(
-            name=change.name,
-            action=change.kind,  # type: ignore[arg-type]  # one of three literals
-            how=seen.how,  # type: ignore[arg-type]  # one of five literals
-            keys=list(seen.keys),
-            hands=list(seen.hands),
-            message=seen.message,
-        )
+    def changes(self, config: Config) -> list[schema.Change]:
+        """Return what would come of applying the files, a definition or table each."""
+        boss = self._boss
+        told = [
+            schema.Change(
+                name=MAIN_FILE,
+                action="change",
+                how=one.how,
+                keys=list(one.keys),
+                message=one.message,
+            )
+            for one in main_changes(boss.config, config)
+        ]
+        for change in roster.plan(boss.roll, config.hands):
+            seen = forecast(boss.roll, change)
+            told.append(
+                schema.Change(
+                    name=change.name,
+                    action=change.kind,  # type: ignore[arg-type]  # one of three literals
+                    how=seen.how,  # type: ignore[arg-type]  # one of five literals
+                    keys=list(seen.keys),
+                    hands=list(seen.hands),
+                    message=seen.message,
+                )
+            )
+        return told
 
     def _do_export(self, request: Request) -> None:
         boss = self._boss

@@ -11,6 +11,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from hiod.boss.config import main_changes
 from hiod.errors import ConfigError
 from hiod.rules import roster
 
@@ -35,7 +36,8 @@ class Outlook:
 
     Attributes:
         files: ``ok``, or what is wrong with the files.
-        pending: how many definitions applying them would change; 0 while they are broken.
+        pending: how many definitions, and tables of ``hiod.toml``, applying them would change; 0
+            while they are broken.
     """
 
     def __init__(self, folder: Path, read_config: Callable[[], Config]) -> None:
@@ -47,22 +49,29 @@ class Outlook:
         self._problems: Problems = ()
         self._marks: Marks | None = None
         self._members: dict[str, roster.Member] | None = None
+        self._now: Config | None = None
 
-    def look(self, members: Mapping[str, roster.Member]) -> None:
-        """Bring ``files`` and ``pending`` up to date."""
+    def look(self, members: Mapping[str, roster.Member], now: Config) -> None:
+        """Bring ``files`` and ``pending`` up to date.
+
+        Args:
+            members: the wanted crew.
+            now: what the boss goes by.
+        """
         marks = _marks(self._folder)
-        if marks == self._marks and members == self._members:
+        if marks == self._marks and now is self._now and members == self._members:
             return
         if marks != self._marks:
             self._marks = marks
             self._read()
-        self._members = dict(members)
+        self._members, self._now = dict(members), now
         problems, self.pending = self._problems, 0
         if self._config is not None:
             wanted = self._config.hands
             problems = [one.asdict() for one in roster.clashes(members, wanted)]
             if not problems:
-                self.pending = len(roster.plan(roster.Crew(members), wanted))
+                main = [one for one in main_changes(now, self._config) if one.how == "live"]
+                self.pending = len(main) + len(roster.plan(roster.Crew(members), wanted))
         self.files = _in_short(problems) if problems else "ok"
 
     def _read(self) -> None:

@@ -14,7 +14,7 @@ from hiod.rules.records import Wanted
 from hiod.rules.specs import diff, instances
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from hiod.rules.records import Hand
     from hiod.rules.specs import HandSpec
@@ -72,7 +72,7 @@ def forecast(crew: roster.Crew, change: roster.Change) -> Forecast:
 
 
 def _changed(
-    ways: dict[str, str], kept: Sequence[Hand], new: Sequence[str], restarting: Sequence[str]
+    ways: Mapping[str, str], kept: Sequence[Hand], new: Sequence[str], restarting: Sequence[str]
 ) -> str:
     """Say which keys change and when that takes hold."""
     every = ", ".join(sorted(ways))

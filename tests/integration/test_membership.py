@@ -317,3 +317,24 @@ def test_plan_says_that_a_hand_added_at_runtime_is_the_files_now(shared):
     apply(shared)
     assert shared.row("rt")["pid"] == before
     assert hiodctl(shared, "plan")[1].startswith("nothing to do")
+
+
+# ---------------------------------------------------------------------------- hiod.toml
+
+
+def test_what_changed_in_hiod_toml_is_planned_and_pending_while_apply_would_do_something(bosses):
+    boss = bosses()
+    boss.start()
+    toml = '[boss]\nlog_level = "debug"\n[admin]\nread = ["4711"]\n'
+    (boss.config / "hiod.toml").write_text(toml)
+    later = "~ hiod.toml: boss.log_level (with the next boss)\n"
+
+    assert boss.ask("about")["pending"] == 1
+    assert hiodctl(boss, "plan") == (0, f"~ hiod.toml: admin.read (at once)\n{later}")
+    assert hiodctl(boss, "apply") == (0, f"~ hiod.toml: admin.read (at once)\n{later}")
+
+    assert boss.ask("list")["pending"] == 0
+    assert hiodctl(boss, "plan") == (0, later)
+    assert boss.end() == 0
+    boss.start()
+    assert hiodctl(boss, "plan")[1].startswith("nothing to do")

@@ -303,15 +303,15 @@ class Outcome(Record, omit_defaults=True):
 
 
 class Change(Record):
-    """What ``apply`` would do, or did, to one definition.
+    """What ``apply`` would do, or did, to one definition or table of hiod.toml.
 
     Attributes:
-        name: the definition.
+        name: the definition, or hiod.toml.
         action: add, remove or change.
-        how: start, live, next (at its next start), restart or stop.
+        how: start, live, next (at its next start, or with the next boss), restart or stop.
         keys: the keys that differ.
-        hands: the hands it is about.
-        message: the same in words.
+        hands: the hands it is about, those that would be new last.
+        message: the same in words; empty where the above says it all.
     """
 
     name: str
@@ -432,7 +432,7 @@ class AboutReply(Record):
         role: what the caller may do.
         hands: how many there are.
         states: how many in each state.
-        pending: definitions in which the files differ from the crew that runs.
+        pending: definitions, and tables of hiod.toml, that apply would change.
         files: ok, or what is wrong with the crew files in a sentence.
         seq: number of the last event.
         runtime_dir: where its sockets are.
@@ -482,7 +482,7 @@ class ListReply(Record):
     Attributes:
         hands: one row each, in the order of the crew.
         seq: number of the last event: subscribe from here and nothing is missed.
-        pending: definitions in which the files differ from the crew that runs.
+        pending: definitions, and tables of hiod.toml, that apply would change.
         files: ok, or what is wrong with the crew files in a sentence.
         held: those of them that wait for what will not come by itself, and for what:
             ``after db (failed)``.

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hiod.boss.config import AdminConfig, BossConfig, Config, build, lines_of
+from hiod.boss.config import AdminConfig, BossConfig, Config, build, lines_of, main_changes
 from hiod.errors import ConfigError
 from hiod.rules.checking import Problem, SourceFile
 from hiod.rules.specs import HandSpec, parse
@@ -97,6 +97,25 @@ def test_a_hand_that_is_added_later_starts_from_the_defaults_of_hiod_toml():
 
 
 # ------------------------------------------------------------------------ bad files
+
+
+def test_what_changed_in_hiod_toml_is_said_with_when_it_takes_hold():
+    had = build([main('[boss]\nname = "chief"\n[admin]\nread = ["bob"]\n[defaults]\nnice = 1\n')])
+    now = build(
+        [main('[boss]\nlog_level = "debug"\n[admin]\noperate = ["bob"]\n[defaults]\nnice = 2\n')]
+    )
+
+    assert main_changes(had, had) == ()
+    assert [(one.how, *one.keys) for one in main_changes(had, now)] == [
+        ("live", "admin.operate", "admin.read"),
+        ("live", "defaults"),
+        ("next", "boss.name", "boss.log_level"),
+    ]
+    assert [one.message for one in main_changes(had, now)] == [
+        "hiod.toml: admin.operate, admin.read (at once)",
+        "hiod.toml: defaults (at once, for hands that are added)",
+        "hiod.toml: boss.name, boss.log_level (with the next boss)",
+    ]
 
 
 def test_all_problems_of_all_files_are_told_at_once_with_file_and_key():
