@@ -17,7 +17,7 @@ from hiod.admin import schema
 from hiod.errors import AdminError
 from hiod.rules import records as r
 from hiod.rules import roster
-from hiod.rules.policy import satisfies, stands
+from hiod.rules.policy import satisfies
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -216,20 +216,41 @@ class Promises:
 
     def _late(self, promise: Promise) -> None:
         """Say that the time is up, how far it went and where the others stand."""
-        first = self._boss.hands[next(iter(promise.hands))]
+        first = self._boss.hands[next(name for name in promise.hands if name not in promise.held)]
         promise.request.fail(
             AdminError(
                 "Timeout",
-                message=f"{first.name} is {stands(first)}: {first.reason}",
                 state=str(first.state),
+                why=self._failure(promise),
                 awaited=list(promise.hands),
                 hands=self._so_far(promise),
                 changes=self._changes(promise),
             )
         )
 
+    def _failure(self, promise: Promise) -> str:
+        """Say of one hand why it will not come, of a failed one first; "" if all may."""
+        hands = self._boss.hands
+        causes = {
+            name: hands.get(why.rpartition("after ")[2].partition(" ")[0])
+            for name, why in promise.held.items()
+        }
+        for name, cause in causes.items():
+            if cause is not None and cause.state is r.State.FAILED:
+                return f"{name} waits for {cause.name}, which failed: {_how(cause)}"
+        for name in promise.through if promise.until in _UP else ():
+            hand = hands.get(name)
+            if hand is not None and hand.state is r.State.FAILED:
+                return f"{name} failed: {_how(hand)}"
+        return next((f"{name} waits {why}" for name, why in promise.held.items()), "")
+
     def _next_deadline(self) -> float:
         return min((promise.deadline for promise in self._open), default=math.inf)
+
+
+def _how(hand: r.Hand) -> str:
+    """Return what a hand failed of."""
+    return hand.reason.removeprefix("gave up: ")
 
 
 def state_of(hand: r.Hand) -> Any:

@@ -106,12 +106,14 @@ class Timeout(Record):
         state: how it stands.
         hands: one outcome a hand, as far as it went.
         awaited: names of those that are not where they were sent.
+        why: which of them will not come, and the failed hand behind it; empty if all may come.
         changes: what ``apply`` changed.
     """
 
     state: str
     hands: list[Outcome] = field(default_factory=list)
     awaited: list[str] = field(default_factory=list)
+    why: str = ""
     changes: list[Change] = field(default_factory=list)
 
 

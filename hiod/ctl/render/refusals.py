@@ -123,7 +123,12 @@ def _timeout(parameters: Row, message: str) -> str:
         return message
     rows = [row for row in parameters.get("hands") or () if row.get("state")]
     awaited = parameters.get("awaited") or ()
-    words = ", ".join(standing(row) for row in rows if row["name"] in awaited)
+    why = plain(parameters.get("why") or "")
+    told = why.partition(" ")[0]
+    late = ", ".join(
+        standing(row) for row in rows if row["name"] in awaited and row["name"] != told
+    )
+    words = "; ".join(part for part in (why, late) if part)
     return f"timed out: {words or 'still ' + str(parameters.get('state'))}; it goes on"
 
 

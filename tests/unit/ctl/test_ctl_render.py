@@ -474,6 +474,11 @@ PROBLEMS = [
             {"name": "a", "state": "running", "left": False},
             {"name": "b", "state": "stopping", "left": False, "reason": "removed by al"}]),
          "timed out: a is leaving, b is stopping (removed by al); it goes on"),
+        (AdminError("Timeout", state="starting", awaited=["late", "slow"],
+                    why="late waits for db, which failed: exit 3", hands=[
+            {"name": "late", "state": "waiting", "reason": "after db (failed)"},
+            {"name": "slow", "state": "starting"}]),
+         "timed out: late waits for db, which failed: exit 3; slow is starting; it goes on"),
         (AdminError("Timeout", state="starting"), "timed out: still starting; it goes on"),
         (AdminError("SpawnFailed", step="exec", errno=2, path="/x"),
          "cannot start its process: exec (/x, ENOENT)"),
