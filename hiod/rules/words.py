@@ -113,7 +113,7 @@ _FRAME = re.compile(r'^\s*File "(.+)", line (\d+) in (.+)$')
 _TRACED = re.compile(r'^  File "(.+)", line \d+, in ')
 _IMPORTERS = re.compile(r"^<frozen |/importlib/__init__\.py$|/hiod/hand/main\.py$")
 _OURS = re.compile(rf"/hiod/(base|core|hand|help)/|/hiod/__main__\.py$|{_IMPORTERS.pattern}")
-_LIBRARIES = re.compile(r"/(site|dist)-packages/|/lib(64)?/python3[^/]*/")
+_LIBRARIES = re.compile(r"/(site|dist)-packages/|/lib(64)?/python3[^/]*/|/bin/[^/]+$")
 
 
 def _authors(file: str) -> bool:

@@ -223,6 +223,7 @@ DESK = frame(f"{SITE}/hiod/base/crewdoing.py")
 IMPORT = frame("/usr/lib/python3.11/importlib/__init__.py") + frame("<frozen importlib._bootstrap>")
 ORJSON = frame(f"{SITE}/orjson/__init__.py")
 JSON = frame("/usr/lib/python3.11/json/decoder.py")
+SCRIPT = frame("/srv/venv/bin/gunicorn")
 RAISED = "TypeError: Type is not JSON serializable: set"
 
 
@@ -233,6 +234,7 @@ RAISED = "TypeError: Type is not JSON serializable: set"
         (HEAD + DOING + FEED + JSON + ORJSON * 9, HEAD + FEED),
         (HEAD + ORJSON + FEED + DOING + FEED, HEAD + ORJSON + FEED * 2),
         (HEAD + DOING + ORJSON * 2, HEAD + ORJSON * 2),
+        (HEAD + SCRIPT + ORJSON * 2, HEAD + SCRIPT + ORJSON * 2),
         (HEAD + DOING + DESK, HEAD + DOING + DESK),
         (HEAD + IMPORT, ""),
         (HEAD + IMPORT + FEED, HEAD + FEED),
