@@ -103,9 +103,8 @@ class Desk:
     # ------------------------------------------------------------------ changing
 
     def _do_start(self, request: Request) -> None:
-        names = self._inquiries.chosen(request)
+        names = self._staying(request)
         boss = self._boss
-        self._refuse_leaving(names)
         event = r.StartAsked(self._by(request), time.time())
         changed = {}
         for name in names:
@@ -116,18 +115,23 @@ class Desk:
                 boss.feed(name, event)
         self._promise(request, changed)
 
-    def _refuse_leaving(self, names: Sequence[str]) -> None:
-        """Refuse to start what nobody's definition counts any more.
+    def _staying(self, request: Request) -> tuple[str, ...]:
+        """Return the hands a request names that are to stay: nobody's definition counts the others.
 
         Raises:
-            AdminError: Conflict, for the first that is leaving the crew.
+            AdminError: Conflict, for one that is leaving the crew and was named itself, or if all
+                are leaving; NoSuchHand.
         """
+        names = self._inquiries.chosen(request)
         leaving = [name for name in names if self._boss.hands[name].leaving]
-        if leaving:
-            why = f"{leaving[0]} is leaving the crew; add it again when it is gone"
-            if roster.successor(self._boss.roll, leaving[0]) is not None:
-                why = f"{leaving[0]} is leaving, and another takes its name then; try again"
-            raise conflict("leaving", why, leaving[0], leaving)
+        staying = tuple(name for name in names if name not in leaving)
+        named = [name for name in leaving if name in request.params.names or not staying]
+        if named:
+            why = f"{named[0]} is leaving the crew; add it again when it is gone"
+            if roster.successor(self._boss.roll, named[0]) is not None:
+                why = f"{named[0]} is leaving, and another takes its name then; try again"
+            raise conflict("leaving", why, named[0], named)
+        return staying
 
     def _do_stop(self, request: Request) -> None:
         names = self._inquiries.chosen(request)
@@ -141,9 +145,8 @@ class Desk:
         self._promise(request, changed)
 
     def _do_restart(self, request: Request) -> None:
-        names = self._inquiries.chosen(request)
+        names = self._staying(request)
         boss = self._boss
-        self._refuse_leaving(names)
         for name in names:
             boss.feed(name, r.RestartAsked(self._by(request)))
         self._promise(request, dict.fromkeys(names, True))

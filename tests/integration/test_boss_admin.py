@@ -733,6 +733,24 @@ def test_shutdown_says_how_many_it_stops_and_the_boss_ends(bosses: Callable[[], 
     assert boss.process.wait(20) == 0
 
 
+def test_whoever_means_all_hands_means_those_that_stay(bosses: Callable[[], Boss]):
+    boss = bosses().start()
+    deaf = "[ $1 = 0 ] || trap '' TERM; touch deaf; while :; do sleep 0.05; done"
+    command = ["sh", "-c", deaf, "sh", "${HIOD_ORDINAL}"]
+    boss.add("s", command=command, count=2, stop={"grace_s": 60, "term_s": 0.1})
+    wait_until((boss.state / "hands" / "s-1" / "deaf").exists)
+    boss.ask("scale", name="s", count=1)
+    boss.ask("signal", names=["s-0"], signal="KILL")
+    boss.until("s-0", state="backoff")
+
+    told = boss.change("start", "*")
+
+    assert [one["name"] for one in told] == ["s-0"]
+    with pytest.raises(AdminError, match="s-1 is leaving"):
+        boss.change("start", "s-0", "s-1")
+    boss.ask("signal", names=["s-1"], signal="KILL")
+
+
 def test_hands_that_are_being_stopped_can_no_longer_be_kept(bosses: Callable[[], Boss]):
     boss = bosses().start()
     deaf = f"trap '' TERM; touch {boss.home}/deaf; while :; do sleep 0.05; done"
