@@ -278,6 +278,40 @@ def test_an_address_that_never_answers_is_a_failure_and_is_then_left_alone(share
             late.accept()
 
 
+LINGERER = """
+import select, signal, socket, sys
+told = []
+signal.signal(signal.SIGTERM, lambda *_: told.append(1))
+sock = socket.socket()
+sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+while True:
+    try:
+        sock.bind(("127.0.0.1", int(sys.argv[1])))
+        break
+    except OSError:
+        select.select((), (), (), 0.01)
+sock.listen()
+left = 3
+while left:
+    sock.accept()[0].close()
+    left -= len(told)
+"""
+
+
+def test_nobody_is_ready_by_the_answer_of_one_who_is_leaving(shared):
+    """The one that is leaving goes when it has been asked in place of the other a few times."""
+    port = free_port()
+    command = [sys.executable, "-S", "-c", LINGERER, str(port)]
+    ready = {"by": "connect", "to": f"127.0.0.1:{port}"}
+    shared.add("old", command=command, ready=ready, stop={"grace_s": 60})
+    shared.change("remove", "old")
+
+    shared.add("new", command=command, ready=ready, stop={"grace_s": 0.1, "term_s": 0.1})
+
+    told = [(one["hand"], one["event"]) for one in shared.events() if "hand" in one]
+    assert told.index(("old", "hand.stopped")) < told.index(("new", "hand.ready"))
+
+
 def test_the_next_boss_goes_on_trying(boss, fifo):
     port = free_port()
     where = (int(socket.AF_INET), ("127.0.0.1", port))

@@ -20,7 +20,6 @@ from hiod.rules.specs import (
     order,
     parse,
     parse_defaults,
-    parse_defaults,
 )
 
 word = st.from_regex(r"[a-z][a-z0-9_]{0,6}", fullmatch=True)
