@@ -58,8 +58,8 @@ def _hurry(code: int, words_fd: int) -> None:
     """Give threads their time; see that the process ends when exit functions have had theirs."""
     try:
         if not _join_soon():
-            text = f"ended with status {code} without waiting for {_listed('thread', _threads())}"
-            words.add(words_fd, text)
+            what = _listed("thread", _threads()) or "what ends its threads"
+            words.add(words_fd, f"ended with status {code} without waiting for {what}")
         _thread.start_new_thread(_cut_short, (code, words_fd))
     except RuntimeError:  # no thread can be had, so nothing may be waited for
         os._exit(code)
