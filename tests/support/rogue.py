@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -39,7 +40,7 @@ class ReadyLater(CrewDoer):
         yield 0.01
         fd = os.open(os.environ["FIFO"], os.O_RDONLY | os.O_NONBLOCK)
         try:
-            while not os.read(fd, 10):
+            while not select.select((fd,), (), (), 0)[0]:
                 yield 0.01
         finally:
             os.close(fd)
