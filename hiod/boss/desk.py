@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from hiod.admin import schema
+from hiod.boss.config import MAIN_FILE
 from hiod.boss.promises import Promises, state_of
 from hiod.errors import AdminError, ConfigError
 from hiod.rules import records as r
@@ -285,7 +286,7 @@ class Desk:
         self._take(config)
         there = {name: hand.leaving for name, hand in boss.hands.items()}
         boss.membership.apply(config.hands, by=self._by(request))
-        boss.ledger.tell("config.reloaded", summary=f"{len(shown)} changed")
+        boss.ledger.tell("config.reloaded", summary=_summary(shown))
         changed = {name for one in shown if one.how == "restart" for name in one.hands}
         coming = {
             name
@@ -312,10 +313,10 @@ class Desk:
         except ConfigError as error:
             boss.ledger.tell("config.broken", problems=str(error))
             return
-        count = len(self._inquiries.changes(config))
+        shown = self._inquiries.changes(config)
         self._take(config)
         boss.membership.apply(config.hands, by=by)
-        boss.ledger.tell("config.reloaded", summary=f"{count} changed")
+        boss.ledger.tell("config.reloaded", summary=_summary(shown))
 
     def _take(self, config: Config) -> None:
         """Go by what the files say from now on; how this boss runs stays as it began."""
@@ -362,6 +363,12 @@ def conflict(code: str, why: str, name: str | None = None, hands: Sequence[str] 
     error = AdminError("Conflict", why, name=name, hands=list(hands))
     error.parameters["code"] = code
     return error
+
+
+def _summary(changes: Sequence[schema.Change]) -> str:
+    """Say how much was changed; what waits for the next boss was not."""
+    made = [one for one in changes if (one.name, one.how) != (MAIN_FILE, "next")]
+    return f"{len(made)} changed"
 
 
 def _deaf(hand: r.Hand) -> str:

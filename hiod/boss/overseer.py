@@ -423,7 +423,11 @@ class Overseer(Bosser):
         if isinstance(event, (r.StartAsked, r.RestartAsked)):
             self._stops.pop(name, None)
         after, actions = policy.step(hand, event, self.now())
-        self._actions += actions
+        for action in actions:
+            if isinstance(action, r.Mourn):
+                self._mourn(action)  # before the hand may leave the crew
+            else:
+                self._actions.append(action)
         if isinstance(event, r.Refused) and not self.ready:
             self._unmade.add(name)
         if isinstance(event, r.Spawned):
@@ -512,8 +516,6 @@ class Overseer(Bosser):
         for action in self._actions:
             if isinstance(action, r.Note):
                 self.ledger.tell(action.event, hand=action.name, **action.facts)
-            elif isinstance(action, r.Mourn):
-                self._mourn(action)
         dirty, self._dirty = self._dirty, set()
         self._changed |= dirty
         self.ledger.put_hands(self.hands[name] for name in dirty if name in self.hands)

@@ -195,6 +195,17 @@ def test_a_name_taken_over_is_there_after_a_boss_that_died_meanwhile(bosses):
     assert boss.ask("plan")["changes"] == []
 
 
+def test_what_was_known_of_a_hand_is_kept_with_its_end_when_it_leaves(shared):
+    shared.add("web", doers=[], health={"beat_s": 0.1})
+    wait_until(lambda: shared.ask("status", name="web")["memo"]["beat"])
+    shared.change("remove", "web", wait="gone")
+
+    shared.add("web", doers=[])
+
+    latest = shared.ask("status", name="web")["deaths"][0]
+    assert latest["beat_s"] is not None
+
+
 # ---------------------------------------------------------------------------- files and runtime
 
 
@@ -335,6 +346,10 @@ def test_what_changed_in_hiod_toml_is_planned_and_pending_while_apply_would_do_s
 
     assert boss.ask("list")["pending"] == 0
     assert hiodctl(boss, "plan") == (0, later)
+    apply(boss)
+    assert [one["facts"]["summary"] for one in boss.events("config.reloaded")] == [
+        "1 changed", "0 changed",
+    ]  # fmt: skip
     assert boss.end() == 0
     boss.start()
     assert hiodctl(boss, "plan")[1].startswith("nothing to do")
