@@ -13,7 +13,7 @@ import pytest
 from support.terminal import Terminal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from support.boss import Boss
@@ -283,17 +283,27 @@ def test_while_a_command_waits_it_is_seen_for_whom(
     assert terminal.screen.wraps == 0
 
 
-def test_a_wait_that_is_interrupted_says_that_it_goes_on(crew: Boss):
-    with ctl(crew, "start", "report", "--timeout", "100") as terminal:
-        terminal.sees("s; report waiting: after broken (failed)")
+@pytest.fixture
+def waiting(crew: Boss) -> Iterator[Boss]:
+    """Return a boss with a hand, ``slow``, that does not become ready while a test lasts."""
+    ready = {"by": "notify", "timeout_s": 1000}
+    crew.add("slow", command=["sleep", "1000"], ready=ready, wait=None)
+    crew.until("slow", reason="READY=1 has not come yet")
+    yield crew
+    crew.change("remove", "slow", wait="gone")
+
+
+def test_a_wait_that_is_interrupted_says_that_it_goes_on(waiting: Boss):
+    with ctl(waiting, "start", "slow", "--timeout", "100") as terminal:
+        terminal.sees("s; slow starting: READY=1 has not come yet")
         terminal.type("\x03")
         assert terminal.end() == 130
 
     assert terminal.screen.text == "hiodctl start: not waited for; it goes on"
 
 
-def test_progress_is_for_terminals(crew: Boss):
-    argv = [*HIODCTL, "--socket", str(crew.admin_socket), "wait", "report", "--timeout", "0.7"]
+def test_progress_is_for_terminals(waiting: Boss):
+    argv = [*HIODCTL, "--socket", str(waiting.admin_socket), "wait", "slow", "--timeout", "0.7"]
 
     told = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
 
@@ -301,7 +311,7 @@ def test_progress_is_for_terminals(crew: Boss):
     assert told.stdout == ""
     assert (
         told.stderr
-        == "hiodctl wait: not ready within 0.7 s: report is waiting (after broken (failed))\n"
+        == "hiodctl wait: not ready within 0.7 s: slow is starting (READY=1 has not come yet)\n"
     )
 
 
