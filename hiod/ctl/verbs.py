@@ -106,15 +106,15 @@ def _list(ask: Ask) -> int:
     return 0
 
 
-def _names(ask: Ask) -> list[str]:
-    """Return the names of the hands that are meant, in the boss's order.
+def _wanted(ask: Ask) -> dict[str, str]:
+    """Return the hands that are meant, in the boss's order, and whether they are wanted up.
 
     Raises:
         Refused: none has the labels asked for.
     """
     rows = ask.call("list", selection(ask.parsed))["hands"]
     _refuse_nobody(ask, rows)
-    return [str(row["name"]) for row in rows]
+    return {str(row["name"]): str(row["wanted"]) for row in rows}
 
 
 def _refuse_nobody(ask: Ask, found: Sequence[Any]) -> None:
@@ -133,7 +133,7 @@ def _refuse_nobody(ask: Ask, found: Sequence[Any]) -> None:
 def _status(ask: Ask) -> int:
     from hiod.ctl import logs  # noqa: PLC0415 - only here and for logs
 
-    replies = [ask.call("status", {"name": name}) for name in _names(ask)]
+    replies = [ask.call("status", {"name": name}) for name in _wanted(ask)]
     if not replies:
         sys.stderr.write("hiodctl status: no hand is meant by that; see hiodctl list\n")
     if ask.parsed.json:
@@ -170,7 +170,7 @@ def _events(ask: Ask) -> int:
         asked["since"] = ask.parsed.since
     reply = ask.call("events", asked)
     if ask.parsed.names and not reply["events"]:
-        _names(ask)  # nothing is known of them: are they misspelt?
+        _wanted(ask)  # nothing is known of them: are they misspelt?
     for event in reply["events"] if ask.parsed.lines else ():
         _event(ask, event)
     if not ask.parsed.follow:
@@ -278,11 +278,22 @@ def _change(ask: Ask, method: str, asked: Mapping[str, Any]) -> int:
     if not named:
         _refuse_nobody(ask, reply["hands"])
     ask.show(reply, lambda: render.changes.outcomes(reply, ask.view))
-    return 1 if any(_went_wrong(row, ask.parsed.wait) for row in reply.get("hands", ())) else 0
+    rows = reply.get("hands", ())
+    if method in ("start", "restart") and any(_was_stopped(row, ask.parsed.wait) for row in rows):
+        return 1
+    return 1 if any(_went_wrong(row, ask.parsed.wait) for row in rows) else 0
+
+
+def _was_stopped(row: Mapping[str, Any], wait: str | None) -> bool:
+    """Whether somebody else has stopped or removed what was to be started."""
+    return wait is not None and bool(row.get("state") == "stopped" or row.get("left"))
 
 
 def _went_wrong(row: Mapping[str, Any], wait: str | None) -> bool:
     """Whether a hand is not, and will not be, where it was to go."""
+    if wait == "gone":
+        # Somebody else has started it again; the boss would not have answered before its end.
+        return not row.get("left") and row.get("state") not in (*AT_REST, None)
     # One that had failed and has left the crew is where it was to go. One that waits still is so
     # in vain: the boss would not have answered.
     never = row.get("state") in ("failed", "waiting") and not row.get("left")
@@ -326,11 +337,14 @@ def _restart(ask: Ask) -> int:
         return _change(ask, "restart", selection(ask.parsed))
     if ask.parsed.wait is None:
         raise UsageError("hiodctl restart: --rolling waits for each; --no-wait would not")
-    names, step = _names(ask), ask.parsed.rolling
-    for begin in range(0, len(names), step):
-        left = names[begin + step :]
+    began = _wanted(ask)
+    left = list(began)
+    if not left:
+        ask.show({"hands": []}, lambda: render.changes.outcomes({"hands": []}, ask.view))
+    while left:
+        batch, left = left[: ask.parsed.rolling], left[ask.parsed.rolling :]
         try:
-            code = _change(ask, "restart", {"names": names[begin : begin + step]})
+            code = _change(ask, "restart", {"names": batch})
         except (AdminError, NoAnswer):
             _left_alone(ask, "restarted", left)
             raise
@@ -338,6 +352,10 @@ def _restart(ask: Ask) -> int:
         if code:
             _left_alone(ask, "restarted", left)
             return code
+        if left:
+            # Whom somebody has stopped or removed meanwhile is left to that.
+            wanted = _wanted(ask)
+            left = [name for name in left if wanted.get(name) in ("up", began[name])]
     return 0
 
 

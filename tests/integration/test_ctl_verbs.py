@@ -380,7 +380,8 @@ def test_every_look_is_one_request(ctl, toy, words, method, answer, text):
     ],
 )  # fmt: skip
 def test_every_change_asks_for_exactly_what_was_typed(ctl, toy, words, method, asked):
-    toy.answers[method] = outcome("a", changed=True, state="ready", pid=7)
+    state = "stopped" if method == "stop" else "ready"
+    toy.answers[method] = outcome("a", changed=True, state=state, pid=7)
 
     done = ctl(*words)
 
@@ -473,7 +474,44 @@ def test_rolling_ends_at_the_first_that_fails_and_says_which_were_left_alone(
 
     assert done.returncode == code
     assert "hiodctl restart: ended there; not restarted: w-2, w-3\n" in done.stderr
-    assert [name for name, _ in toy.asked] == ["list", "restart", "restart"]
+    assert [name for name, _ in toy.asked] == ["list", "restart", "list", "restart"]
+
+
+def test_rolling_leaves_alone_whom_somebody_stops_or_removes_meanwhile(ctl, toy):
+    before = crew(row("w-0"), row("w-1"), row("w-2"), row("w-3", wanted="down"))
+    after = crew(row("w-0"), row("w-1", wanted="down"), row("w-3", wanted="down"))
+    toy.answers["list"] = [before, after, after]
+    toy.answers["restart"] = lambda asked: outcome(asked["names"][0], changed=True, state="ready")
+
+    done = ctl("restart", "--rolling", "w")
+
+    assert done.returncode == 0, done.stderr
+    told = [asked["names"] for name, asked in toy.asked if name == "restart"]
+    assert told == [["w-0"], ["w-3"]]
+
+
+def test_rolling_of_nobody_says_that_there_is_nothing_to_do(ctl, toy):
+    toy.answers["list"] = crew()
+
+    done = ctl("restart", "--rolling", "w")
+
+    assert (done.returncode, done.stdout) == (0, "nothing to do\n")
+
+
+@pytest.mark.parametrize("verb", ["start", "restart"])
+@pytest.mark.parametrize("found", [{"state": "stopped"}, {"left": True}])
+def test_whom_somebody_else_stopped_or_removed_meanwhile_did_not_come(ctl, toy, verb, found):
+    toy.answers[verb] = outcome("a", changed=True, **found)
+
+    assert ctl(verb, "a").returncode == 1
+    assert ctl(verb, "a", "--no-wait").returncode == 0
+
+
+def test_whom_somebody_else_started_again_is_not_gone(ctl, toy):
+    toy.answers["stop"] = outcome("a", changed=True, state="running", pid=7)
+
+    assert ctl("stop", "a").returncode == 1
+    assert ctl("stop", "a", "--no-wait").returncode == 0
 
 
 def test_rolling_without_waiting_makes_no_sense(ctl):

@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from support.waiting import wait_until
 
 from hiod.errors import AdminError
 
@@ -26,6 +27,14 @@ def hiodctl(boss: Boss, *words: str) -> tuple[int, str]:
         capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
     return done.returncode, done.stdout + done.stderr
+
+
+def hiodctl_later(boss: Boss, *words: str) -> subprocess.Popen[str]:
+    """Begin a command of an operator; what it printed and its exit code come later."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "hiod.ctl.main", "--socket", str(boss.admin_socket), *words],
+        stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
 
 
 def failed(boss: Boss, name: str, **spec: Any) -> None:
@@ -290,3 +299,34 @@ def test_a_timeout_says_who_is_still_awaited(shared):
         shared.ask("start", names=["done", "shot"], wait="done", timeout_s=0.1)
 
     assert caught.value.parameters["awaited"] == ["shot"]
+
+
+# ---------------------------------------------------------------------------- overtaken
+
+
+def test_a_start_that_somebody_takes_back_has_not_been_done(shared):
+    ready = {"by": "exit", "timeout_s": 600}
+    shared.add("job", command=SLEEP, ready=ready, wait=None, start=False)
+    waits = hiodctl_later(shared, "start", "job", "--wait=done", "--timeout=60")
+    shared.until("job", state="running")
+
+    shared.change("stop", "job", wait="gone")
+
+    out, _ = waits.communicate(timeout=30)
+    assert (waits.returncode, out.startswith("job: stopped, signal 15")) == (1, True), out
+
+
+def test_a_stop_that_somebody_takes_back_has_not_been_done(shared):
+    """Only the first process is deaf."""
+    deaf = "[ -e up ] || trap '' TERM; touch up; while :; do sleep 0.05; done"
+    shared.add("web", command=["sh", "-c", deaf], stop={"grace_s": 60})
+    wait_until((shared.state / "hands" / "web" / "up").exists)
+    waits = hiodctl_later(shared, "stop", "web", "--timeout=60")
+    shared.until("web", state="stopping")
+
+    shared.change("start", "web")
+
+    out, _ = waits.communicate(timeout=30)
+    assert (waits.returncode, out.startswith("web: stopping")) == (1, True), out
+    shared.ask("signal", names=["web"], signal="KILL")
+    shared.until("web", state="running")
