@@ -489,7 +489,7 @@ class Overseer(Bosser):
             for name in roster.releasable(self.roll, list(self._stops)):
                 self._events.append((name, self._stops.pop(name)))
         left = {
-            name: hand.asked_by or hand.wanted_by or "hiod"
+            name: hand.wanted_by or hand.asked_by or "hiod"
             for name, hand in self.hands.items()
             if hand.leaving and roster.at_rest(hand) and name not in self._stops
         }

@@ -135,12 +135,20 @@ def clashes(members: Mapping[str, Member], wanted: Sequence[HandSpec]) -> list[P
         wanted: what the files say.
     """
     names = {spec.name for spec in wanted}
-    added = [
-        replace(one.spec, origin="added at runtime")
+    added = {
+        f"{_ADDED}: hand.{name}": replace(one.spec, origin=_ADDED)
         for name, one in members.items()
         if one.source == RUNTIME and name not in names
-    ]
-    return check_crew([*wanted, *added]) if added else []
+    }
+    found = []
+    for one in check_crew([*wanted, *added.values()]) if added else ():
+        spec = added.get(one.path.partition(".after")[0])
+        more = f"; hiodctl remove {spec.name} would do" if spec is not None else ""
+        found.append(replace(one, message=one.message + more))
+    return found
+
+
+_ADDED = "added at runtime"
 
 
 def first_wanted(crew: Crew, spec: HandSpec) -> Wanted:

@@ -195,6 +195,17 @@ def test_a_name_taken_over_is_there_after_a_boss_that_died_meanwhile(bosses):
     assert boss.ask("plan")["changes"] == []
 
 
+def test_who_takes_a_hand_out_is_told_and_not_who_had_stopped_it(shared):
+    shared.add("web", command=SLEEPER)
+    hiodctl(shared, "stop", "web")
+    (stopped,) = shared.events("hand.stopping")
+
+    shared.change("remove", "web", wait="gone")
+
+    (removed,) = shared.events("hand.removed")
+    assert removed["facts"]["by"] != stopped["facts"]["by"]
+
+
 def test_what_was_known_of_a_hand_is_kept_with_its_end_when_it_leaves(shared):
     shared.add("web", doers=[], health={"beat_s": 0.1})
     wait_until(lambda: shared.ask("status", name="web")["memo"]["beat"])

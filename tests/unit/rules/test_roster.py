@@ -198,7 +198,7 @@ def test_a_plan_brings_back_a_file_hand_that_was_removed_at_runtime() -> None:
             member("web-0", roster.RUNTIME),
             spec("web", count=2),
             'added at runtime: hand.web-0: is the name of an instance of "web", which has a count;'
-            " choose another",
+            " choose another; hiodctl remove web-0 would do",
         ),
         (
             member("web", roster.RUNTIME, count=2),
@@ -208,7 +208,8 @@ def test_a_plan_brings_back_a_file_hand_that_was_removed_at_runtime() -> None:
         (
             member("rt", roster.RUNTIME, after=["db"]),
             spec("web"),
-            'added at runtime: hand.rt.after[0]: names "db", which is not in the crew',
+            'added at runtime: hand.rt.after[0]: names "db", which is not in the crew;'
+            " hiodctl remove rt would do",
         ),
         (
             member("rt", roster.RUNTIME, after=["web"]),
