@@ -58,7 +58,7 @@ class Membership:
             self._take_in(hand, by=by)
         boss.switchboard.membership_changed()
         boss.order_soon()
-        gone = roster.surplus(boss.roll, spec.name)
+        gone = roster.surplus(boss.roll, spec.name) if there else ()
         if gone:
             self._release(gone, by=by)
         for hand in there:

@@ -157,11 +157,11 @@ def first_wanted(crew: Crew, spec: HandSpec) -> Wanted:
     Where an operator has stopped all the hands that it had so far, new ones are not started.
     """
     had = crew.members.get(spec.name)
-    there = [hand for hand in hands_of(crew, spec.name) if not hand.leaving]
-    stopped = there and all(hand.wanted is Wanted.DOWN for hand in there)
-    if not spec.start or (stopped and had is not None and had.spec.start):
-        return Wanted.DOWN
-    return Wanted.UP
+    if spec.start and had is not None and had.spec.start:
+        there = [hand for hand in hands_of(crew, spec.name) if not hand.leaving]
+        if there and all(hand.wanted is Wanted.DOWN for hand in there):
+            return Wanted.DOWN
+    return Wanted.UP if spec.start else Wanted.DOWN
 
 
 def missing(crew: Crew, member: Member, wanted: Wanted) -> tuple[Hand, ...]:
