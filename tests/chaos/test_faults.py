@@ -17,6 +17,7 @@ from support.chance import LONG
 from support.waiting import wait_until
 
 from hiod.admin.client import NoBoss
+from hiod.hand.launcher import LINGER_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,6 +58,8 @@ def faulty(bosses: Callable[..., Boss]) -> Callable[..., Boss]:
 
     def make(name: str = "b") -> Boss:
         boss = bosses(name)
+        # One may be left to itself before anybody could find it: then it has mail, and waits.
+        boss.lingers_s += LINGER_S
         boss.crew(CREW)
         boss.environ |= {
             "PYTHONPATH": f"{SUPPORT / 'faults'}{os.pathsep}{os.environ.get('PYTHONPATH', '')}",

@@ -46,6 +46,7 @@ class Boss:
         environ: what the next start adds to the environment; None takes a variable away.
         said: what it told its service manager so far, one dict for each datagram.
         since: events after this one are this test's.
+        lingers_s: how long a launcher that has nobody may be there after the boss.
     """
 
     def __init__(self, home: Path) -> None:
@@ -59,6 +60,7 @@ class Boss:
         self.environ: dict[str, str | None] = {}
         self.said: list[dict[str, str]] = []
         self.since = 0
+        self.lingers_s = 5.0
         self._heard = threading.Condition()
         self._flushed = 0
         self._manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -320,7 +322,7 @@ class Boss:
 
     def _assert_nothing_left(self) -> None:
         # A launcher that has nobody ends by itself, a moment after its boss.
-        deadline = time.monotonic() + 5.0
+        deadline = time.monotonic() + self.lingers_s
         while left := self.processes():
             pid = next(iter(left))
             with contextlib.suppress(ProcessLookupError):

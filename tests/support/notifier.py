@@ -5,6 +5,7 @@ child; ``stray:KEY=VALUE`` by a child whose parents have ended.  ``hear`` waits 
 fifo ``$FIFO`` and goes on; ``die`` exits 0.  Having said all it waits for a signal.
 """
 
+import contextlib
 import os
 import signal
 import socket
@@ -14,12 +15,13 @@ PATH = os.environ["NOTIFY_SOCKET"]
 
 
 def tell(text: str) -> None:
-    """Send one datagram, and return when it has been read and judged."""
+    """Send one datagram, and return when it has been read and judged, or its reader is gone."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
         sock.connect(PATH)
         sock.send(text.replace("\\n", "\n").encode())
         reader, writer = os.pipe()
-        socket.send_fds(sock, [b"BARRIER=1"], [writer])
+        with contextlib.suppress(ConnectionRefusedError):
+            socket.send_fds(sock, [b"BARRIER=1"], [writer])
         os.close(writer)
         os.read(reader, 1)
         os.close(reader)
