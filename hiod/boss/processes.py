@@ -20,7 +20,7 @@ from hiod.boss import adopting
 from hiod.boss.launchers import Launchers
 from hiod.boss.orders import ANSWER_S, Orders
 from hiod.errors import LauncherError, SizeError, SpawnError
-from hiod.host import finding, launching, procs, sweeping
+from hiod.host import finding, launching, packets, procs, sweeping
 from hiod.rules import health, specs
 from hiod.rules import records as r
 
@@ -309,7 +309,9 @@ class Processes:
         alive = 0
         self._orders.forget(launcher.id)
         # One that was killed could not do it itself.
-        boss.clear(boss.around.places.runtime / "launcher" / launcher.name)
+        path = boss.around.places.runtime / "launcher" / launcher.name
+        for left in (path, path.with_name(path.name + packets.UNFINISHED)):
+            boss.clear(left)
         self.tidy_soon()
         born = self._find_born(launcher)
         for name, station in boss.stations.items():

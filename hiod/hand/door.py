@@ -169,7 +169,7 @@ def _key(path: str) -> tuple[int, int]:
 def _listen(path: str) -> tuple[socket.socket, tuple[int, int]]:
     """Return the listener, at its path only once connecting to it succeeds, and its file's key."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
-    fresh = f"{path}.new"
+    fresh = f"{path}{packets.UNFINISHED}"
     umask = os.umask(0o177)
     try:
         with packets.near(fresh) as address:

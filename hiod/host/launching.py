@@ -15,6 +15,7 @@ import socket
 import struct
 import subprocess
 import sys
+import time
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
@@ -168,6 +169,10 @@ class Gone(Event):
     """It lives, and has another boss."""
 
 
+UNFINISHED_S = 10.0
+"""A socket nobody listens at yet that is older than this: its launcher was killed in between."""
+
+
 def sockets(runtime_dir: str) -> list[Path]:
     """Return the sockets of a runtime directory's launchers, and nothing else that lies there."""
     found = Path(runtime_dir, "launcher").glob("*.sock")
@@ -296,6 +301,10 @@ class Launcher:
             OSError: there is no descriptor left to ask one with; then none is asked.
         """
         found = []
+        for path in Path(runtime_dir, "launcher").glob(f"*.sock{packets.UNFINISHED}"):
+            with contextlib.suppress(OSError):
+                if time.time() - path.lstat().st_mtime > UNFINISHED_S:
+                    path.unlink()
         with contextlib.ExitStack() as undo:
             for path in sockets(runtime_dir):
                 if only is not None and path.stem not in only:

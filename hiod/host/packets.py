@@ -51,6 +51,9 @@ DUMP_SIGNAL = signal.SIGRTMIN + 7
 BAD_START = 78
 """Exit code of a hand that could not be made as ordered; its last words name the step."""
 
+UNFINISHED = ".new"
+"""What the name of a launcher's socket ends with until somebody listens at it."""
+
 MARK = "HIOD_MARK"
 """Environment variable of a launcher: room that each forked hand overwrites with its identity."""
 

@@ -577,6 +577,19 @@ def test_a_launcher_no_boss_can_find_ends_with_its_last_hand(eye, rundir):
     os.close(pidfd)
 
 
+def test_a_boss_removes_what_a_launcher_killed_in_its_first_moment_has_left(shore, rundir):
+    (rundir / "launcher").mkdir(exist_ok=True)
+    old, young = (rundir / "launcher" / f"{name}.sock.new" for name in ("old", "young"))
+    for path in (old, young):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
+            sock.bind(str(path))
+    os.utime(old, (1.0, 1.0))
+
+    assert shore.find() == []
+
+    assert (old.exists(), young.exists()) == (False, True)
+
+
 def test_interrupt_and_hangup_do_not_concern_it(eye):
     for number in (signal.SIGINT, signal.SIGHUP):
         os.kill(eye.launcher.pid, number)
