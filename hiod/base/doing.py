@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from functools import update_wrapper
+from functools import partial, update_wrapper
 from heapq import heapify, heappop, heappush
 from math import inf
 from types import CodeType, FunctionType, GeneratorType, MethodType
@@ -1027,7 +1027,7 @@ def _fdsOf(doer: Any) -> Callable[[], Iterable[Any]] | None:
 
 def flagsOf(method: Any) -> int:
     """Return the flags of a method's code; ``inspect`` would cost each hand half a MiB."""
-    while (inner := getattr(method, "__func__", getattr(method, "func", None))) is not None:
-        method = inner
+    while isinstance(method, MethodType | partial):
+        method = method.__func__ if isinstance(method, MethodType) else method.func
     code = getattr(method, "__code__", None)
     return code.co_flags if isinstance(code, CodeType) else 0

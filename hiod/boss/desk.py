@@ -308,6 +308,8 @@ class Desk:
     def reload(self, by: str) -> None:
         """Apply the files without anybody waiting for it; broken ones change nothing."""
         boss = self._boss
+        if boss.outcome is not None:
+            return  # it is ending, and the next one reads them
         try:
             config = self._read_config()
         except ConfigError as error:

@@ -208,7 +208,7 @@ class Promises:
         resting = roster.at_rest(hand)
         if promise.until == "gone":
             there = resting and not hand.leaving
-            if promise.request.method == "stop" and hand.wanted is r.Wanted.UP:
+            if hand.wanted is r.Wanted.UP and not hand.leaving:
                 return outcome_of(hand, changed=changed)  # somebody has started it again
             return _gone(name, hand, before, changed=changed) if there else None
         if boss.is_stopping(name):

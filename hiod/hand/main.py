@@ -117,7 +117,8 @@ class HandDoist(Doist):
         crewer = self._crewer
         # Before its first turn it has not registered; who asked it to end knows what to expect.
         if self.cycles and crewer.opened and not crewer.ending and crewer.ls is not None:
-            self._mail_fd = os.dup(crewer.ls.fileno())
+            with contextlib.suppress(OSError):  # no descriptor left: nothing can be told then
+                self._mail_fd = os.dup(crewer.ls.fileno())
         super().exit(deeds)
 
     def tell(self, text: str) -> float:

@@ -46,7 +46,11 @@ def open_words(token: str) -> int:
 
 def say(fd: int, step: str, message: str, **facts: object) -> None:
     """Write one JSON line."""
-    line = orjson.dumps({"step": step, **facts, "message": message}, default=str)
+    told = {"step": step, **facts, "message": message}
+    for what, value in told.items():
+        if isinstance(value, str):  # a file's name may be no UTF-8
+            told[what] = value.encode(errors="backslashreplace").decode()
+    line = orjson.dumps(told, default=str)
     with contextlib.suppress(OSError):
         os.write(fd, line + b"\n")
 

@@ -223,16 +223,34 @@ def blend(old: HandSpec, new: HandSpec, ways: Mapping[str, str]) -> HandSpec:
 # ---------------------------------------------------------------------------- order
 
 
+@dataclass(frozen=True, slots=True)
+class _Lack:
+    """A hand that others wait for; ``stuck`` if it will not come by itself."""
+
+    name: str
+    state: str
+    stuck: bool = False
+
+    def __str__(self) -> str:
+        return f"after {self.name} ({self.state})"
+
+
 def standing(crew: Crew) -> dict[str, str]:
     """Return each hand that waits to start and whom it waits for; "" when it may start now.
 
-    Hands that are leaving neither start nor keep others waiting.
+    Hands that are leaving neither start nor keep others waiting, except for those that get their
+    names.
     """
     waiting = _waiting(crew)
     if not any(hand.spec.after for hand in waiting):
         return dict.fromkeys((hand.name for hand in waiting), "")
-    groups = _groups(crew)
-    return {hand.name: _waits_for(crew, groups, hand) for hand in waiting}
+    lacks = _lacking(crew, waiting)
+    first = {base: str(those[0]) for base, those in lacks.items() if those}
+    return {
+        hand.name: next((first[base] for base in hand.spec.after if base in first), "")
+        or _absent(crew, hand)
+        for hand in waiting
+    }
 
 
 def held(crew: Crew) -> dict[str, str]:
@@ -244,16 +262,25 @@ def held(crew: Crew) -> dict[str, str]:
     waiting = _waiting(crew)
     if not any(hand.spec.after for hand in waiting):
         return {}
-    groups = _groups(crew)
-    causes = {hand.name: why for hand in waiting if (why := _held_by(crew, groups, hand))}
-    found = dict(causes)
+    stuck = {
+        base: str(one)
+        for base, those in _lacking(crew, waiting).items()
+        if (one := next((each for each in those if each.stuck), None)) is not None
+    }
+    found: dict[str, str] = {}
+    causes: dict[str, str] = {}
     behind: dict[str, list[str]] = {}
     for hand in waiting:
-        for other in _needed(groups, hand):
-            behind.setdefault(other.name, []).append(hand.name)
+        why = next((stuck[base] for base in hand.spec.after if base in stuck), "")
+        why = why or _absent(crew, hand)
+        if why:
+            found[hand.name] = causes[hand.name] = why
+        for base in hand.spec.after:
+            behind.setdefault(base, []).append(hand.name)
     reached = list(found)
     for name in reached:
-        for later in behind.get(name, ()):
+        # Whoever comes after one instance comes after all: the first that is held tells.
+        for later in behind.pop(base_of(crew.hands[name]), ()):
             if later not in found:
                 causes[later] = causes[name]
                 found[later] = f"after {name}, {causes[name]}"
@@ -261,28 +288,27 @@ def held(crew: Crew) -> dict[str, str]:
     return found
 
 
-def _held_by(crew: Crew, groups: Mapping[str, list[Hand]], hand: Hand) -> str:
-    """Say for whom a hand waits that will not come; "" if for nobody, or one that waits itself."""
-    for other in _needed(groups, hand):
-        if other.state is State.FAILED or other.wanted is Wanted.DOWN:
-            return f"after {other.name} ({other.state})"
-    return _absent(crew, hand)
+def _lacking(crew: Crew, waiting: Iterable[Hand]) -> dict[str, list[_Lack]]:
+    """Return by definition, of those somebody waits for, the hands that are not there."""
+    found: dict[str, list[_Lack]] = {base: [] for hand in waiting for base in hand.spec.after}
+    for hand in crew.hands.values():
+        those = found.get(base_of(hand))
+        if those is not None and not hand.leaving and not satisfies(hand):
+            stuck = hand.state is State.FAILED or hand.wanted is Wanted.DOWN
+            those.append(_Lack(hand.name, str(hand.state), stuck))
+    for base, those in found.items():
+        member = crew.members.get(base)
+        for name, _ in instances(member.spec) if member is not None else ():
+            other = crew.hands.get(name)
+            if other is not None and base_of(other) != base:  # it gets the name when that has left
+                those.append(_Lack(name, str(other.state)))
+    return found
 
 
 def _absent(crew: Crew, hand: Hand) -> str:
     """Say for which hand one waits that is not in the crew; "" if all are."""
     gone = [base for base in hand.spec.after if base not in crew.members]
     return f"after {gone[0]} (no such hand)" if gone else ""
-
-
-def _needed(groups: Mapping[str, list[Hand]], hand: Hand) -> list[Hand]:
-    """Return those a hand comes after that are not there."""
-    return [
-        other
-        for base in hand.spec.after
-        for other in groups.get(base, ())
-        if not other.leaving and not satisfies(other)
-    ]
 
 
 def _waiting(crew: Crew) -> list[Hand]:
@@ -292,20 +318,6 @@ def _waiting(crew: Crew) -> list[Hand]:
         for hand in crew.hands.values()
         if hand.state is State.WAITING and hand.wanted is Wanted.UP and not hand.leaving
     ]
-
-
-def _groups(crew: Crew) -> dict[str, list[Hand]]:
-    """Return the hands by their definitions' names."""
-    groups: dict[str, list[Hand]] = {}
-    for hand in crew.hands.values():
-        groups.setdefault(base_of(hand), []).append(hand)
-    return groups
-
-
-def _waits_for(crew: Crew, groups: Mapping[str, list[Hand]], hand: Hand) -> str:
-    """Say whom a hand waits for: ``after worker (backoff)``."""
-    needed = _needed(groups, hand)
-    return f"after {needed[0].name} ({needed[0].state})" if needed else _absent(crew, hand)
 
 
 def awaited_in(reason: str) -> str:

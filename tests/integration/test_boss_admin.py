@@ -767,6 +767,23 @@ def test_hands_that_are_being_stopped_can_no_longer_be_kept(bosses: Callable[[],
     assert boss.process.wait(20) == 0
 
 
+def test_files_that_are_to_be_read_again_while_all_ends_change_nothing(bosses: Callable[[], Boss]):
+    boss = bosses().start()
+    deaf = f"trap '' TERM; touch {boss.home}/deaf; while :; do sleep 0.05; done"
+    boss.add("deaf", command=["sh", "-c", deaf], stop={"grace_s": 60})
+    pid = boss.row("deaf")["pid"]
+    wait_until((boss.home / "deaf").exists)
+    boss.ask("shutdown")
+    boss.crew('[hand.late]\ncommand = ["sleep", "60"]\n')
+
+    boss.process.send_signal(signal.SIGHUP)
+    boss.ask("ping")
+    os.kill(pid, signal.SIGKILL)
+
+    assert boss.process.wait(20) == 0
+    assert "late" not in boss.log()
+
+
 # ---------------------------------------------------------------------------- who asks
 
 

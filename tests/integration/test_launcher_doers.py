@@ -22,7 +22,7 @@ from hiod.rules.words import read
 pytest_plugins = ("support.rundir",)
 
 _APP = """
-import atexit, multiprocessing, os, sys, threading
+import atexit, multiprocessing, os, resource, sys, threading
 from concurrent.futures import ThreadPoolExecutor
 from hiod import CrewDoer
 from hiod.base.doing import Doer
@@ -53,6 +53,22 @@ def counting(tymth, tock=0.0, temp=None, upto=3, **opts):
     for number in range(upto):
         print("count", number)
         yield tock
+
+class Unspeakable(Doer):
+    def recur(self, tyme):
+        sys.exit(os.fsdecode(b"cannot open caf\\xe9"))
+
+class Keeper(Doer):
+    def recur(self, tyme):
+        return False
+    def exit(self):
+        print("kept")
+
+class Leaking(Doer):
+    def recur(self, tyme):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+        while True:
+            os.dup(0)
 
 class Own(Crewer):
     pass
@@ -294,6 +310,23 @@ def test_what_sys_exit_says_is_the_gist_of_the_last_words(crew, where):
 
     assert read(crew.eye.words("alpha").encode()).gist == "config is wrong: no key"
     assert crew.eye.log("alpha") == f"{said}\n"
+
+
+def test_what_sys_exit_says_may_be_no_utf8(crew):
+    crew.spawn("alpha", "app:Unspeakable")
+
+    assert crew.eye.end("alpha").code == 1
+
+    assert read(crew.eye.words("alpha").encode()).gist == r"cannot open caf\udce9"
+
+
+def test_a_hand_without_descriptors_closes_its_doers(crew):
+    crew.spawn("alpha", "app:Keeper", "app:Leaking")
+
+    assert crew.eye.end("alpha").code == 1
+
+    assert "Too many open files" in read(crew.eye.words("alpha").encode()).gist
+    assert "kept" in crew.eye.log("alpha").splitlines()
 
 
 @pytest.mark.parametrize(

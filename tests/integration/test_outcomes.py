@@ -330,3 +330,20 @@ def test_a_stop_that_somebody_takes_back_has_not_been_done(shared):
     assert (waits.returncode, out.startswith("web: stopping")) == (1, True), out
     shared.ask("signal", names=["web"], signal="KILL")
     shared.until("web", state="running")
+
+
+def test_a_remove_that_somebody_takes_back_has_not_been_done(shared):
+    deaf = "[ -e up ] || trap '' TERM; touch up; while :; do sleep 0.05; done"
+    keys = f'[hand.app]\ncommand = ["sh", "-c", "{deaf}"]\nstop.grace_s = 60\n'
+    shared.crew(keys)
+    shared.ask("apply", wait="ready", timeout_s=20)
+    wait_until((shared.state / "hands" / "app" / "up").exists)
+    waits = hiodctl_later(shared, "remove", "app", "--timeout=60")
+    shared.until("app", state="stopping")
+
+    shared.ask("apply")
+
+    out, _ = waits.communicate(timeout=30)
+    assert (waits.returncode, out.startswith("app: stopping")) == (1, True), out
+    shared.ask("signal", names=["app"], signal="KILL")
+    shared.until("app", state="running")

@@ -2,6 +2,7 @@
 
 import math
 from collections import deque
+from unittest.mock import MagicMock
 
 import pytest
 
@@ -176,6 +177,14 @@ def test_a_memo_method_that_yields_is_refused_because_it_would_never_run(crewer,
     with pytest.raises(MultiError, match=r"Later\.enter must not be async"):
         Later(crewer=crewer)
     assert desk.claims == {}
+
+
+def test_a_memo_method_may_be_anything_that_can_be_called(crewer, desk, reader):
+    reader.memo = MagicMock()
+
+    crewer.claim(reader)
+
+    assert desk.claims["TOTAL"] is reader
 
 
 def test_a_doer_claims_its_own_tags_twice_without_harm(crewer, desk, reader):

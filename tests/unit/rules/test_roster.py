@@ -585,3 +585,14 @@ def test_hands_that_are_leaving_are_still_meant_by_their_definition() -> None:
     left = Crew({}, SHOP.hands)
 
     assert roster.select(left, ["web"], {}) == (("web-0", "web-1"), ())
+
+
+def test_a_hand_waits_for_an_instance_that_has_not_got_its_name_yet() -> None:
+    states = {"web_0": State.STOPPING, "api": State.WAITING}
+    made = crew(member("web-0"), member("api", after=["web"]), **states)
+    leaving = replace(made.hands["web-0"], leaving=True)
+    members = {"web": member("web", count=1), "api": made.members["api"]}
+    made = Crew(members, made.hands | {"web-0": leaving})
+
+    assert roster.standing(made) == {"api": "after web-0 (stopping)"}
+    assert roster.held(made) == {}
