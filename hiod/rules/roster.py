@@ -178,14 +178,23 @@ def missing(crew: Crew, member: Member, wanted: Wanted) -> tuple[Hand, ...]:
 
 def successor(crew: Crew, name: str) -> Hand | None:
     """Return the hand that some member counts by the name of one that left, new and at rest."""
+    counting = _counting(crew, name)
+    if counting is None:
+        return None
+    spec, ordinal = counting
+    return Hand(name, spec, ordinal=ordinal, wanted=first_wanted(crew, spec))
+
+
+def _counting(crew: Crew, name: str) -> tuple[HandSpec, int | None] | None:
+    """Return the definition that counts a hand of that name, and the hand's number in it."""
     base, _, number = name.rpartition("-")
     ordinal = int(number) if number.isdecimal() and number.isascii() else -1
     one, many = crew.members.get(name), crew.members.get(base)
     if one is not None and one.spec.count is None:
-        return Hand(name, one.spec, wanted=first_wanted(crew, one.spec))
+        return one.spec, None
     if many is None or f"{base}-{ordinal}" != name or ordinal >= (many.spec.count or 0):
         return None
-    return Hand(name, many.spec, ordinal=ordinal, wanted=first_wanted(crew, many.spec))
+    return many.spec, ordinal
 
 
 def surplus(crew: Crew, name: str) -> tuple[str, ...]:
@@ -292,16 +301,15 @@ def _lacking(crew: Crew, waiting: Iterable[Hand]) -> dict[str, list[_Lack]]:
     """Return by definition, of those somebody waits for, the hands that are not there."""
     found: dict[str, list[_Lack]] = {base: [] for hand in waiting for base in hand.spec.after}
     for hand in crew.hands.values():
-        those = found.get(base_of(hand))
-        if those is not None and not hand.leaving and not satisfies(hand):
+        base = base_of(hand)
+        if hand.leaving:
+            counting = _counting(crew, hand.name)
+            if counting is not None and counting[0].name in found and counting[0].name != base:
+                # One of that definition gets the name when this one has left.
+                found[counting[0].name].append(_Lack(hand.name, str(hand.state)))
+        elif base in found and not satisfies(hand):
             stuck = hand.state is State.FAILED or hand.wanted is Wanted.DOWN
-            those.append(_Lack(hand.name, str(hand.state), stuck))
-    for base, those in found.items():
-        member = crew.members.get(base)
-        for name, _ in instances(member.spec) if member is not None else ():
-            other = crew.hands.get(name)
-            if other is not None and base_of(other) != base:  # it gets the name when that has left
-                those.append(_Lack(name, str(other.state)))
+            found[base].append(_Lack(hand.name, str(hand.state), stuck))
     return found
 
 
